@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* Descriptors and small files. Everything opened here is close-on-exec. */
+#pragma once
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Reads a whole small file (also of /proc and /sys) below dirfd into dst, NUL-terminated. Returns
+ * its length, -EFBIG if it has more than size - 1 bytes, or another negative errno. */
+ssize_t read_file_at(int dirfd, const char *path, char *dst, size_t size);
+
+/* Writes a string to an existing file below dirfd in one write(2), as the kernel's control files
+ * want it. */
+int write_file_at(int dirfd, const char *path, const char *text);
+
+/* Writes everything, across short writes and EINTR. */
+int write_all(int fd, const void *data, size_t size);

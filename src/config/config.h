@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* The settings of dibsd: /etc/dibs/dibs.conf, then /etc/dibs/dibs.conf.d/ *.conf in the order of
+ * their names. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+#define CONFIG_PATH "/etc/dibs/dibs.conf"
+
+enum visible { VISIBLE_UUID, VISIBLE_INDEX, VISIBLE_MAX };
+
+struct config {
+	/* [daemon] */
+	char *socket; /* path */
+	unsigned socket_mode;
+	gid_t socket_group; /* (gid_t)-1: leave */
+	char *state_directory;
+	gid_t admin_group; /* (gid_t)-1: root alone */
+	char *cgroup_root; /* NULL: find one */
+	/* [lease] */
+	int64_t default_hold_us;
+	int64_t max_hold_us;
+	int64_t kill_grace_us; /* between TERM and KILL */
+	enum visible visible;
+	/* [sensor] */
+	int64_t sensor_interval_us;
+	int64_t sensor_deadline_us; /* silent for so long: killed and started again */
+	/* [limits] */
+	unsigned connections_per_user;
+	unsigned connections;
+	unsigned requests_per_user;
+	unsigned requests;
+};
+
+/*
+ * Reads path and its drop-ins (path + ".d"). A missing CONFIG_PATH means defaults; any other path
+ * must exist. Refused: a file or drop-in directory that somebody else than its owner can write, or
+ * owned by neither root nor us; an unknown section or key, a key twice in one file, a value out of
+ * range: "file:line: ...". *ret is written only on success.
+ */
+int config_load(const char *path, struct config **ret, struct error *err);
+
+struct config *config_free(struct config *config);
+DEFINE_CLEANUP(struct config *, config_free)
+
+/* One row a setting; the manual page is checked against it. */
+struct setting {
+	const char *section, *key, *fallback, *help;
+	bool reload; /* takes effect at SIGHUP; the others at the next start */
+};
+
+/* The i-th setting, or NULL after the last. */
+const struct setting *config_setting(size_t i);
+
+/* The name of a setting that differs between the two and needs a restart, or NULL. */
+const char *config_needs_restart(const struct config *before, const struct config *after);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* A way to read GPUs. The sensor opens the first that has any, and asks it again and again. */
+#pragma once
+
+#include "gpu/sample.h"
+
+struct backend {
+	const char *name;
+
+	/* *ret_context is the backend's own. argument: what --sim was given, else NULL. Fails with
+	 * a sentence when this machine has none of its kind. */
+	int (*open)(const char *argument, void **ret_context, struct error *err);
+
+	/* Fills an empty sample. A GPU that fails alone gets its fault set; a failure of everything
+	 * is the return value, and the caller closes and opens again. */
+	int (*read)(void *context, struct sample *ret, struct error *err);
+
+	/* Sleeps until the hardware reports an event (XID) or timeout_ms passed. NULL = the caller
+	 * sleeps. */
+	void (*wait)(void *context, int timeout_ms);
+
+	void (*close)(void *context);
+};
+
+extern const struct backend backend_nvml;
+
+/* "8xA100-80G" or "4xH100-80G,4xV100-32G": GPUs that do not exist, with stable UUIDs, NVLink within
+ * groups of four, two NUMA nodes. Also answers whether a SPEC is well-formed: open fails with a
+ * sentence. */
+extern const struct backend backend_sim;

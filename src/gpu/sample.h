@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a sensor saw at one moment, and the one line of JSON by which it tells the daemon:
+ *
+ *   {"gpus":[{"uuid":"GPU-...","model":"...","pci":"00000000:3b:00.0","vendor":"nvidia","index":0,"minor":1,
+ *     "memory_mib":81920,"memory_used_mib":3,"utilization":0,"temperature_c":31,"power_w":60,"fault":"...",
+ *     "links":["nvlink","node",...],"processes":[{"pid":4711,"memory_mib":512}]}]}
+ *   {"error":"libnvidia-ml.so.1: cannot open shared object file"}
+ *
+ * Unknown metrics are null. links[i] is the way to the i-th GPU of the same line. A sensor is not
+ * trusted: decoding checks every value.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "model/gpu.h"
+
+#define SAMPLE_LINE_MAX      (4 * 1024 * 1024) /* bytes */
+#define SAMPLE_PROCESSES_MAX 4096              /* a GPU; gpu.md: drivers report at most 950 */
+
+struct sample {
+	char error[GPU_REASON_SIZE]; /* no GPUs could be read at all, and why; empty = fine */
+	unsigned n_gpus;
+	struct gpu gpus[GPU_MAX]; /* identity and metrics only; link[i] is about gpus[i] */
+};
+
+struct sample *sample_new(void);
+struct sample *sample_free(struct sample *sample);
+DEFINE_CLEANUP(struct sample *, sample_free)
+
+/* Ready for the next reading: no GPUs, no error, nothing leaked. */
+void sample_clear(struct sample *sample);
+
+/* Appends a GPU with all metrics unknown and present; NULL when there are GPU_MAX. */
+struct gpu *sample_add(struct sample *sample);
+
+/* Adds a process to a GPU of a sample. -ENOMEM, -ENOSPC. */
+int sample_add_process(struct gpu *gpu, pid_t pid, int64_t memory_mib);
+
+/* The line, without newline; the caller frees. NULL without memory. */
+char *sample_encode(const struct sample *sample);
+
+/* Reads a line (size bytes, no newline). Refused as a whole (-EINVAL): unknown or ill-typed keys,
+ * values out of range, two GPUs with one UUID or index, pids below 1. Texts are sanitized. */
+int sample_decode(const char *line, size_t size, struct sample *ret, struct error *err);

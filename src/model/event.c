@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+#include "model/event.h"
+
+#include "base/strtab.h"
+
+static const char *const kinds[EVENT_KIND_MAX] = {
+	[EVENT_QUEUED] = "queued",
+	[EVENT_GRANTED] = "granted",
+	[EVENT_EXTENDED] = "extended",
+	[EVENT_WARNED] = "warned",
+	[EVENT_ENDED] = "ended",
+	[EVENT_GPU_SEEN] = "gpu-seen",
+	[EVENT_GPU_LOST] = "gpu-lost",
+	[EVENT_GPU_BACK] = "gpu-back",
+	[EVENT_DRAINED] = "drained",
+	[EVENT_UNDRAINED] = "undrained",
+	[EVENT_CLOCK_SET] = "clock-set",
+	[EVENT_STARTED] = "started",
+};
+DEFINE_STRTAB(event_kind, enum event_kind, kinds)

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "model/gpu.h"
+
+#include "base/strtab.h"
+
+static const char *const vendors[GPU_VENDOR_MAX] = {
+	[GPU_NVIDIA] = "nvidia",
+	[GPU_AMD] = "amd",
+	[GPU_INTEL] = "intel",
+};
+DEFINE_STRTAB(gpu_vendor, enum gpu_vendor, vendors)
+
+static const char *const states[GPU_STATE_MAX] = {
+	[GPU_STATE_FREE] = "free",
+	[GPU_STATE_LEASED] = "leased",
+	[GPU_STATE_FOREIGN] = "foreign",
+	[GPU_STATE_DRAINING] = "draining",
+	[GPU_STATE_LOST] = "lost",
+};
+DEFINE_STRTAB_TO(gpu_state, enum gpu_state, states)
+
+static const char *const links[GPU_LINK_MAX] = {
+	[GPU_LINK_SYSTEM] = "system",
+	[GPU_LINK_NODE] = "node",
+	[GPU_LINK_HOSTBRIDGE] = "hostbridge",
+	[GPU_LINK_MULTIPLE] = "multiple",
+	[GPU_LINK_SINGLE] = "single",
+	[GPU_LINK_INTERNAL] = "internal",
+	[GPU_LINK_NVLINK] = "nvlink",
+};
+DEFINE_STRTAB(gpu_link, enum gpu_link, links)
+
+bool gpu_is_foreign(const struct gpu *gpu)
+{
+	for (size_t i = 0; i < gpu->n_processes; i++)
+		if (gpu->processes[i].lease == 0)
+			return true;
+	return false;
+}
+
+bool gpu_is_healthy(const struct gpu *gpu)
+{
+	return gpu->present && !gpu->fault[0] && !gpu->drained;
+}
+
+int64_t gpu_last_use(const struct gpu *gpu, uid_t uid)
+{
+	for (size_t i = 0; i < gpu->n_recent; i++)
+		if (gpu->recent[i].uid == uid)
+			return gpu->recent[i].last_us;
+	return 0;
+}
+
+void gpu_note_use(struct gpu *gpu, uid_t uid, int64_t now_us)
+{
+	size_t oldest = 0, i;
+
+	for (i = 0; i < gpu->n_recent && gpu->recent[i].uid != uid; i++)
+		if (gpu->recent[i].last_us < gpu->recent[oldest].last_us)
+			oldest = i;
+	if (i == GPU_RECENT_MAX)
+		i = oldest;
+	else if (i == gpu->n_recent)
+		gpu->n_recent++;
+	gpu->recent[i] = (struct gpu_use){ .uid = uid, .last_us = now_us };
+}

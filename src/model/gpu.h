@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/* One GPU: what it is, what the sensor last saw of it, and what people decided about it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "model/gpuset.h"
+
+#define GPU_UUID_SIZE   96 /* NVML_DEVICE_UUID_V2_BUFFER_SIZE */
+#define GPU_MODEL_SIZE  96 /* NVML_DEVICE_NAME_V2_BUFFER_SIZE */
+#define GPU_PCI_SIZE    32
+#define GPU_REASON_SIZE 200
+#define GPU_RECENT_MAX  32
+#define GPU_UNKNOWN     (-1) /* of every metric that the hardware does not tell */
+
+enum gpu_vendor {
+	GPU_NVIDIA,
+	GPU_AMD,
+	GPU_INTEL,
+	GPU_VENDOR_MAX,
+	GPU_VENDOR_INVALID = -22,
+};
+
+/* "nvidia", "amd", "intel" */
+const char *gpu_vendor_to_string(enum gpu_vendor vendor);
+enum gpu_vendor gpu_vendor_from_string(const char *s);
+
+/* What a GPU looks like from outside, in falling precedence: lost, draining, leased, foreign, free.
+ */
+enum gpu_state {
+	GPU_STATE_FREE,
+	GPU_STATE_LEASED,
+	GPU_STATE_FOREIGN, /* somebody without a lease uses it */
+	GPU_STATE_DRAINING,
+	GPU_STATE_LOST, /* the sensor does not see it, or the hardware says that it is gone */
+	GPU_STATE_MAX,
+};
+
+const char *gpu_state_to_string(enum gpu_state state);
+
+/* How two GPUs of a machine reach each other; a larger value is a shorter way. The PCIe levels are
+ * those of nvmlDeviceGetTopologyCommonAncestor. */
+enum gpu_link {
+	GPU_LINK_SYSTEM,     /* across NUMA nodes, or unknown */
+	GPU_LINK_NODE,       /* one NUMA node */
+	GPU_LINK_HOSTBRIDGE, /* one PCIe host bridge */
+	GPU_LINK_MULTIPLE,   /* several PCIe switches */
+	GPU_LINK_SINGLE,     /* one PCIe switch */
+	GPU_LINK_INTERNAL,   /* one board */
+	GPU_LINK_NVLINK,
+	GPU_LINK_MAX,
+	GPU_LINK_INVALID = -22,
+};
+
+/* "system", "node", "hostbridge", "multiple", "single", "internal", "nvlink" */
+const char *gpu_link_to_string(enum gpu_link link);
+enum gpu_link gpu_link_from_string(const char *s);
+
+struct gpu_process {
+	pid_t pid;
+	int64_t memory_mib; /* or GPU_UNKNOWN */
+	/* Filled by the daemon from /proc: */
+	uint64_t start_ticks; /* field 22 of /proc/PID/stat: tells a recycled pid; 0 = already gone
+			       */
+	uid_t uid;            /* (uid_t)-1 = unknown */
+	int64_t lease;        /* id of the lease that covers it, 0 = none: foreign use */
+	char command[64];     /* sanitized */
+};
+
+/* When somebody last held this GPU; the caller's most recent GPUs are still warm for them. */
+struct gpu_use {
+	uid_t uid;
+	int64_t last_us;
+};
+
+struct gpu {
+	/* Identity: uuid is the key, the rest may change with every boot. */
+	char uuid[GPU_UUID_SIZE];
+	char model[GPU_MODEL_SIZE];
+	char pci[GPU_PCI_SIZE];
+	enum gpu_vendor vendor;
+	int index;             /* PCI order: what people type */
+	int minor;             /* /dev/nvidiaN or renderD; GPU_UNKNOWN if there is none */
+	int64_t memory_mib;    /* of the card, or GPU_UNKNOWN (GB10) */
+	uint8_t link[GPU_MAX]; /* enum gpu_link to the GPU in that slot */
+
+	/* Of the latest sample: */
+	bool present;
+	char fault[GPU_REASON_SIZE]; /* why the hardware is not to be used; empty = healthy */
+	int64_t memory_used_mib;
+	int utilization; /* percent */
+	int temperature_c;
+	int power_w;
+	struct gpu_process *processes; /* owned */
+	size_t n_processes;
+
+	/* Decided by administrators: */
+	bool drained;
+	char drain_reason[GPU_REASON_SIZE];
+
+	/* History, for the choice of GPUs: */
+	int64_t free_since_us; /* ledger time when its last lease ended, 0 = never leased */
+	struct gpu_use recent[GPU_RECENT_MAX];
+	size_t n_recent;
+};
+
+/* Somebody without a lease is on it. */
+bool gpu_is_foreign(const struct gpu *gpu);
+
+/* Present, no fault, not drained: may be handed out when nobody holds or uses it. */
+bool gpu_is_healthy(const struct gpu *gpu);
+
+/* When uid last held this GPU (ledger time); 0 = never, or too long ago to be remembered. */
+int64_t gpu_last_use(const struct gpu *gpu, uid_t uid);
+
+/* Remembers that uid gave this GPU back; the oldest memory goes when there are too many. */
+void gpu_note_use(struct gpu *gpu, uid_t uid, int64_t now_us);

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+#include "model/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+
+struct pool *pool_new(void)
+{
+	return calloc(1, sizeof(struct pool));
+}
+
+struct pool *pool_free(struct pool *pool)
+{
+	if (!pool)
+		return NULL;
+	for (size_t i = 0; i < pool->n_leases; i++)
+		lease_free(pool->leases[i]);
+	free(pool->leases);
+	for (unsigned slot = 0; slot < pool->n_gpus; slot++)
+		free(pool->gpus[slot].processes);
+	free(pool);
+	return NULL;
+}
+
+int pool_add(struct pool *pool, struct lease *lease)
+{
+	assert(pool->n_leases == 0 || pool->leases[pool->n_leases - 1]->id < lease->id);
+
+	if (pool->n_leases == pool->allocated) {
+		size_t n = pool->allocated ? pool->allocated * 2 : 64;
+		struct lease **larger = reallocarray(pool->leases, n, sizeof(*larger));
+
+		if (!larger)
+			return -ENOMEM;
+		pool->leases = larger;
+		pool->allocated = n;
+	}
+	pool->leases[pool->n_leases++] = lease;
+	return 0;
+}
+
+void pool_sweep(struct pool *pool)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < pool->n_leases; i++) {
+		if (pool->leases[i]->state == LEASE_ENDED)
+			lease_free(pool->leases[i]);
+		else
+			pool->leases[kept++] = pool->leases[i];
+	}
+	pool->n_leases = kept;
+}
+
+struct lease *pool_find(const struct pool *pool, int64_t id)
+{
+	size_t low = 0, high = pool->n_leases;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (pool->leases[middle]->id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < pool->n_leases && pool->leases[low]->id == id ? pool->leases[low] : NULL;
+}
+
+int pool_slot_by_uuid(const struct pool *pool, const char *uuid)
+{
+	for (unsigned slot = 0; slot < pool->n_gpus; slot++)
+		if (strcmp(pool->gpus[slot].uuid, uuid) == 0)
+			return (int)slot;
+	return -ENOENT;
+}
+
+int pool_slot_by_index(const struct pool *pool, int index)
+{
+	int found = -ENOENT;
+
+	for (unsigned slot = 0; slot < pool->n_gpus; slot++) {
+		if (pool->gpus[slot].index != index)
+			continue;
+		if (pool->gpus[slot].present)
+			return (int)slot;
+		found = (int)slot;
+	}
+	return found;
+}
+
+int pool_add_gpu(struct pool *pool, const char *uuid)
+{
+	struct gpu *gpu;
+
+	if (pool->n_gpus == GPU_MAX)
+		return -ENOSPC;
+	gpu = &pool->gpus[pool->n_gpus];
+	*gpu = (struct gpu){
+		.index = GPU_UNKNOWN,
+		.minor = GPU_UNKNOWN,
+		.memory_mib = GPU_UNKNOWN,
+		.memory_used_mib = GPU_UNKNOWN,
+		.utilization = GPU_UNKNOWN,
+		.temperature_c = GPU_UNKNOWN,
+		.power_w = GPU_UNKNOWN,
+	};
+	text_copy(gpu->uuid, sizeof(gpu->uuid), uuid);
+	return (int)pool->n_gpus++;
+}
+
+struct lease *pool_holder(const struct pool *pool, unsigned slot)
+{
+	for (size_t i = 0; i < pool->n_leases; i++)
+		if (lease_holds(pool->leases[i]) && gpu_set_has(&pool->leases[i]->gpus, slot))
+			return pool->leases[i];
+	return NULL;
+}
+
+struct gpu_set pool_held(const struct pool *pool)
+{
+	struct gpu_set held = { 0 };
+
+	for (size_t i = 0; i < pool->n_leases; i++)
+		if (lease_holds(pool->leases[i]))
+			held = gpu_set_or(held, &pool->leases[i]->gpus);
+	return held;
+}
+
+enum gpu_state pool_gpu_state(const struct pool *pool, unsigned slot, const char **ret_reason)
+{
+	const struct gpu *gpu = &pool->gpus[slot];
+
+	*ret_reason = "";
+	if (!gpu->present || gpu->fault[0]) {
+		*ret_reason = gpu->fault[0] ? gpu->fault : "the sensor does not see it";
+		return GPU_STATE_LOST;
+	}
+	if (gpu->drained) {
+		*ret_reason = gpu->drain_reason;
+		return GPU_STATE_DRAINING;
+	}
+	if (pool_holder(pool, slot))
+		return GPU_STATE_LEASED;
+	if (gpu_is_foreign(gpu)) {
+		*ret_reason = "in use without a lease";
+		return GPU_STATE_FOREIGN;
+	}
+	return GPU_STATE_FREE;
+}
+
+size_t pool_position(const struct pool *pool, const struct lease *lease)
+{
+	size_t position = 0;
+
+	for (size_t i = 0; i < pool->n_leases; i++) {
+		position += pool->leases[i]->state == LEASE_WAITING;
+		if (pool->leases[i] == lease)
+			return lease->state == LEASE_WAITING ? position : 0;
+	}
+	return 0;
+}
+
+void pool_format_gpus(const struct pool *pool, const struct gpu_set *set, char *dst, size_t size)
+{
+	struct gpu_set left = *set;
+	size_t n = 0;
+
+	*dst = '\0';
+	while (!gpu_set_empty(&left) && n < size) {
+		unsigned lowest = gpu_set_next(&left, 0);
+
+		gpu_set_foreach (slot, &left)
+			if (pool->gpus[slot].index < pool->gpus[lowest].index)
+				lowest = slot;
+		n += (size_t)snprintf(
+			dst + n, size - n, "%s%d", n ? "," : "", pool->gpus[lowest].index);
+		gpu_set_remove(&left, lowest);
+	}
+}

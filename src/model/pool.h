@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Everything that decisions are made from: the GPUs and the leases that have not ended. Policy
+ * reads it, the daemon changes it, the store keeps it.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "model/gpu.h"
+#include "model/lease.h"
+
+struct pool {
+	struct gpu gpus[GPU_MAX];
+	unsigned n_gpus;
+	struct lease *
+		*leases; /* owned, and each of them; by rising id: the queue is in this order */
+	size_t n_leases, allocated;
+};
+
+struct pool *pool_new(void);
+struct pool *pool_free(struct pool *pool);
+DEFINE_CLEANUP(struct pool *, pool_free)
+
+/* Takes ownership of lease, whose id must be larger than all others. -ENOMEM leaves it with the
+ * caller. */
+int pool_add(struct pool *pool, struct lease *lease);
+
+/* Frees all leases that have ended. */
+void pool_sweep(struct pool *pool);
+
+/* By id, or NULL. */
+struct lease *pool_find(const struct pool *pool, int64_t id);
+
+/* The slot of a GPU by UUID, or -ENOENT. */
+int pool_slot_by_uuid(const struct pool *pool, const char *uuid);
+
+/* The slot of the GPU that people call index (one that is present, if there are several), or
+ * -ENOENT. */
+int pool_slot_by_index(const struct pool *pool, int index);
+
+/* A new GPU with that UUID: all metrics unknown, not present. Returns its slot, -ENOSPC when there
+ * are GPU_MAX. */
+int pool_add_gpu(struct pool *pool, const char *uuid);
+
+/* The lease that holds the GPU now, or NULL. */
+struct lease *pool_holder(const struct pool *pool, unsigned slot);
+
+/* All GPUs that a lease holds now. */
+struct gpu_set pool_held(const struct pool *pool);
+
+/* The state to show, with the reason (may be empty). */
+enum gpu_state pool_gpu_state(const struct pool *pool, unsigned slot, const char **ret_reason);
+
+/* Rank among those who wait, 1 = next; 0 if lease does not wait. */
+size_t pool_position(const struct pool *pool, const struct lease *lease);
+
+/* Slots as "0,1,5": indices in rising order. Buffers of GPU_LIST_SIZE always suffice. */
+#define GPU_LIST_SIZE (GPU_MAX * 4)
+void pool_format_gpus(const struct pool *pool, const struct gpu_set *set, char *dst, size_t size);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whose turn is it?
+ *
+ * First come, first served among those who compete for the same GPUs. A later request may start
+ * before an earlier one only if that delays nobody ahead: on GPUs that those ahead cannot use, or
+ * if by its own end it gives them back before those ahead could start anyway (backfill). Nobody
+ * holds part of what they wait for.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "model/pool.h"
+#include "model/verdict.h"
+
+struct queue_start {
+	struct lease *lease; /* borrowed from the pool */
+	struct gpu_set gpus;
+};
+
+/*
+ * One scheduling pass: who of the waiting can start now, on which GPUs. Writes at most max starts
+ * to ret, in queue order, and returns how many; their GPU sets are disjoint. A waiting lease whose
+ * client does not listen at the moment (!attached) keeps its place but is not started. Does not
+ * change the pool. O(waiting * GPU_SET_WORDS) plus O(GPUs log GPUs) for each blocked request that
+ * is looked at.
+ */
+size_t queue_pass(const struct pool *pool, int64_t now_us, struct queue_start *ret, size_t max);
+
+/*
+ * Why lease (waiting, in the pool) cannot start now: a NOT_FREE verdict that names one GPU or a
+ * number, who is in the way (as "uid 1000"), until when if that is known, and what to do: "GPU 3 is
+ * leased by uid 1000 until ...". Times are shown as wall clock: ledger time + wall_offset_us.
+ */
+struct verdict queue_why(
+	const struct pool *pool, const struct lease *lease, int64_t wall_offset_us);
+
+/* The leases that lease waits for: those that hold a GPU it could use, and those ahead of it that
+ * compete. At most max, in order of id; returns how many. */
+size_t queue_blockers(
+	const struct pool *pool, const struct lease *lease, struct lease **ret, size_t max);

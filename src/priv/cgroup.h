@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cgroup v2 directories, each holding the processes of one lease. Facts:
+ * Documentation/admin-guide/cgroup-v2.rst (cgroup.events "populated" does not count zombies;
+ * cgroup.kill since 5.14, with a loop over cgroup.procs before).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/*
+ * The directory below which leases get theirs. configured: an absolute path that may not exist yet
+ * below a cgroup2 mount; NULL finds one: the daemon's own cgroup when it is a systemd service (it
+ * must have Delegate=yes), else "dibs" at the top of the cgroup2 mount named in
+ * /proc/self/mountinfo. Creates it. *ret is owned by the caller. -EOPNOTSUPP: no cgroup v2, or it
+ * cannot be written: leases then live by their leader alone.
+ */
+int cgroup_root_open(const char *configured, char **ret, struct error *err);
+
+/* mkdir; an existing one is fine. */
+int cgroup_create(const char *path);
+
+/* Moves a process with all its threads. -ESRCH: it is gone. */
+int cgroup_attach(const char *path, pid_t pid);
+
+/* 1 if a living process is in it or below it, 0 if not, -ENOENT if there is no such cgroup. */
+int cgroup_populated(const char *path);
+
+/* Is pid in it or below it? */
+bool cgroup_has(const char *path, pid_t pid);
+
+/*
+ * Sends sig to every process in it and below, also to those that are forked meanwhile. Identity is
+ * checked through a pidfd, so a recycled pid is never hit. Returns how many were signalled, or a
+ * negative errno.
+ */
+int cgroup_signal(const char *path, int sig);
+
+/* SIGKILL to all of them, at once. */
+int cgroup_kill(const char *path);
+
+/* Removes it and what is below. -EBUSY while processes are in it; gone already is fine. */
+int cgroup_remove(const char *path);

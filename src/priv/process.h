@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* Facts about processes from /proc. A pid alone names nobody: (pid, start time) does. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Field 22 of /proc/PID/stat. -ESRCH if there is no such process or it is a zombie. */
+int process_start_ticks(pid_t pid, uint64_t *ret);
+
+/* A pidfd for just that process: -ESRCH if it ended or the pid was recycled. The fd is readable
+ * once it ended. */
+int process_open(pid_t pid, uint64_t start_ticks);
+
+/* The real uid. */
+int process_uid(pid_t pid, uid_t *ret);
+
+/* The command line for show: arguments joined by blanks, sanitized, cut; of a process without one
+ * its name in brackets. */
+int process_command(pid_t pid, char *dst, size_t size);
+
+/* The path in the v2 hierarchy as /proc/PID/cgroup says it ("/user.slice/..."), without the mount.
+ */
+int process_cgroup(pid_t pid, char *dst, size_t size);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What must outlive the daemon: leases, GPUs, journal, clock. One table of functions, several
+ * implementations; the same tests run on all of them.
+ *
+ * Writes happen between begin and commit; when commit returns 0 they are on disk
+ * (synchronous=FULL). Any failure of a write or of commit means that nothing since begin was kept:
+ * call rollback, then go back to what load gives. All functions return 0 or a negative errno with
+ * err filled; -EUCLEAN means that the database is damaged, -ENOSPC that the disk is full,
+ * -EROFS/-EACCES that it cannot be written. One thread.
+ */
+#pragma once
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "model/event.h"
+#include "model/pool.h"
+
+struct store;
+
+struct store_ops {
+	void (*close)(struct store *store); /* NULL-safe */
+
+	int (*begin)(struct store *store, struct error *err);
+	int (*commit)(struct store *store, struct error *err);
+	void (*rollback)(struct store *store);
+
+	/* Fills an empty pool: all GPUs ever seen that are not forgotten (not present, their
+	 * decisions and history), and all leases that have not ended, by rising id, with gpus
+	 * filled and eligible left empty. *ret_next_id is larger than every id ever given.
+	 * mark->boot_id is empty if there never was one. */
+	int (*load)(struct store *store, struct pool *pool, int64_t *ret_next_id,
+		struct clock_mark *ret_mark, struct error *err);
+
+	/* Inserts or replaces; GPU sets are stored by UUID, looked up in pool. An ended lease stays
+	 * as history. A GPU that another stored lease holds is refused with -EEXIST: the last line
+	 * of defence against a double grant. Within a transaction put the leases that ended before
+	 * those that start. */
+	int (*put_lease)(struct store *store, const struct pool *pool, const struct lease *lease,
+		struct error *err);
+
+	/* Identity, decisions and history of one GPU. */
+	int (*put_gpu)(struct store *store, const struct gpu *gpu, struct error *err);
+
+	int (*put_mark)(struct store *store, const struct clock_mark *mark, struct error *err);
+
+	/* Appends to the journal; the store gives the id. */
+	int (*add_event)(struct store *store, const struct event *event, struct error *err);
+
+	/* One lease, also an ended one: a new object in *ret_lease (NULL if there is none). UUIDs
+	 * that pool does not know are left out of gpus. */
+	int (*get_lease)(struct store *store, const struct pool *pool, int64_t id,
+		struct lease **ret_lease, struct error *err);
+
+	/* Calls fn for each event of a lease, oldest first, at most limit (the newest ones); stops
+	 * if fn returns nonzero and returns that. */
+	int (*events_of_lease)(struct store *store, int64_t id, unsigned limit,
+		int (*fn)(const struct event *event, void *userdata), void *userdata,
+		struct error *err);
+};
+
+/* Every implementation embeds this first. */
+struct store {
+	const struct store_ops *ops;
+};
+
+/* directory/dibs.db, made with mode 0600 and migrated if needed. Refuses (-EUCLEAN) a damaged file,
+ * naming it and leaving it as it is; refuses (-EPROTO) a schema newer than this program knows. */
+int store_open_sqlite(const char *directory, struct store **ret, struct error *err);
+
+/* Nothing outlives the process. For tests and simulations. */
+int store_open_memory(struct store **ret, struct error *err);
+
+static inline void store_closep(struct store **store)
+{
+	if (*store)
+		(*store)->ops->close(*store);
+}
