@@ -4,6 +4,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/error.h"
 #include "proto/frame.h"
@@ -30,7 +31,11 @@ struct client {
 int client_connect(struct client *client, const char *path, struct error *err);
 void client_close(struct client *client);
 
-/* Sends a call; parameters is borrowed and may be NULL. */
+/*
+ * Sends a call; parameters is borrowed and may be NULL. -EMSGSIZE when it is over the limit of the
+ * daemon. That the daemon hung up is no failure here: client_receive tells, and has its last words
+ * first.
+ */
 int client_send(struct client *client, const char *method, json_t *parameters, bool more,
 	struct error *err);
 

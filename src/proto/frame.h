@@ -15,15 +15,18 @@
 struct frame_reader {
 	char *buffer; /* owned */
 	size_t size, allocated, limit;
-	size_t scanned; /* no NUL before here */
-	size_t taken;   /* bytes of the frame that was handed out last */
+	size_t taken;   /* bytes of messages that were handed out; dropped when room is needed */
+	size_t scanned; /* no NUL between taken and here */
 };
 
 void frame_reader_init(struct frame_reader *reader, size_t limit);
 void frame_reader_clear(struct frame_reader *reader);
 
-/* Reads what is there, once. Returns the bytes read, 0 at the end, -EAGAIN, -EMSGSIZE when the
- * message is over the limit, or another negative errno. Never buffers more than limit bytes. */
+/*
+ * Reads what is there, once. Returns the bytes read, 0 at the end, -EAGAIN, -EMSGSIZE when the
+ * message and its NUL are over the limit, -ENOBUFS when the buffer is full of messages that nobody
+ * took, or another negative errno. Never buffers more than limit bytes.
+ */
 ssize_t frame_reader_fill(struct frame_reader *reader, int fd);
 
 /* The next whole message (NUL-terminated), valid until the next call on this reader; NULL if there
@@ -32,8 +35,9 @@ char *frame_reader_next(struct frame_reader *reader, size_t *ret_size);
 
 /* What waits to be written: a queue of bytes with a limit. */
 struct frame_writer {
-	char *buffer; /* owned */
-	size_t start, size, allocated, limit;
+	char *buffer;       /* owned */
+	size_t start, size; /* the bytes from start up to size wait */
+	size_t allocated, limit;
 };
 
 void frame_writer_init(struct frame_writer *writer, size_t limit);

@@ -9,11 +9,6 @@
 #include "base/error.h"
 #include "model/verdict.h"
 
-static inline void json_decrefp(json_t **json)
-{
-	json_decref(*json); /* NULL-safe */
-}
-
 struct call {
 	char *method;       /* borrowed from message */
 	json_t *parameters; /* borrowed from message; always an object */
@@ -24,15 +19,16 @@ struct call {
 void call_clear(struct call *call);
 
 /* Parses one frame. -EINVAL: not JSON, not an object, duplicate keys, unknown top-level keys,
- * ill-typed, "upgrade" wanted. */
+ * ill-typed, no method name of letters, digits, dots and dashes, "upgrade" wanted, "more" together
+ * with "oneway". *ret is written only on success. */
 int call_parse(const char *text, size_t size, struct call *ret, struct error *err);
 
 enum field_type {
 	FIELD_INT,     /* int64_t */
 	FIELD_BOOL,    /* bool */
 	FIELD_STRING,  /* const char *, borrowed from the message */
-	FIELD_STRINGS, /* char *, owned: the strings of an array joined by commas; a comma within
-			  one is refused */
+	FIELD_STRINGS, /* char *, owned: the strings of an array joined by commas; an empty one or
+			  a comma within one is refused */
 	FIELD_INTS,    /* json_t *, borrowed: an array of integers */
 	FIELD_TYPE_MAX,
 };
@@ -44,14 +40,16 @@ struct field {
 	size_t offset;
 	bool required; /* absent and null are the same; an absent optional field leaves the struct
 			  alone */
-	int64_t min, max; /* FIELD_INT, and each of FIELD_INTS: value; strings: bytes; arrays:
-			     members (max only) */
+	int64_t min,
+		max; /* FIELD_INT, and each of FIELD_INTS: value; FIELD_STRING: bytes;
+			FIELD_STRINGS: members. (What else is in a message, its limit bounds.) */
 };
 
 /*
- * Fills the struct at dst (whose FIELD_STRINGS members are freed by fields_clear). On failure
- * returns -EINVAL, and *ret_name names the parameter that is unknown, missing, ill-typed or out of
- * range; err has the sentence. n fields.
+ * Fills the struct at dst, whose FIELD_STRINGS members must be NULL before and are freed by
+ * fields_clear. On failure returns -EINVAL, and *ret_name (borrowed from fields or parameters)
+ * names the parameter that is unknown, missing, ill-typed or out of range; err has the sentence,
+ * and nothing is left to be freed. -ENOMEM, with *ret_name NULL. n fields.
  */
 int fields_decode(const struct field *fields, size_t n, json_t *parameters, void *dst,
 	const char **ret_name, struct error *err);

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/view.h"
+
+static json_t *known(int64_t value)
+{
+	return value == GPU_UNKNOWN ? json_null() : json_integer(value);
+}
+
+static json_t *moment(int64_t ledger_us, int64_t wall_offset_us)
+{
+	return ledger_us == 0 || ledger_us == TIME_NEVER ? json_null()
+							 : json_integer(ledger_us + wall_offset_us);
+}
+
+json_t *view_text(const char *s)
+{
+	return s && *s ? json_string(s) : json_null();
+}
+
+static json_t *uid_or_null(uid_t uid)
+{
+	return uid == (uid_t)-1 ? json_null() : json_integer(uid);
+}
+
+static json_t *view_processes(const struct gpu *gpu)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < gpu->n_processes; i++) {
+		const struct gpu_process *p = &gpu->processes[i];
+
+		json_array_append_new(
+			array, json_pack("{s:i, s:o, s:s, s:o, s:o}", "pid", (int)p->pid, "uid",
+				       uid_or_null(p->uid), "command", p->command, "memory_mib",
+				       known(p->memory_mib), "lease",
+				       p->lease ? json_integer(p->lease) : json_null()));
+	}
+	return array;
+}
+
+static json_t *view_holders(const struct pool *pool, unsigned slot)
+{
+	const struct lease *holder = pool_holder(pool, slot);
+
+	return holder ? json_pack("[I]", (json_int_t)holder->id) : json_array();
+}
+
+json_t *view_gpu(const struct pool *pool, unsigned slot, int64_t wall_offset_us)
+{
+	const struct gpu *gpu = &pool->gpus[slot];
+	const char *reason;
+	enum gpu_state state = pool_gpu_state(pool, slot, &reason);
+
+	return json_pack("{s:i, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o}",
+		"index", gpu->index, "uuid", gpu->uuid, "model", gpu->model, "vendor",
+		gpu_vendor_to_string(gpu->vendor), "memory_mib", known(gpu->memory_mib),
+		"memory_used_mib", known(gpu->memory_used_mib), "utilization",
+		known(gpu->utilization), "temperature_c", known(gpu->temperature_c), "power_w",
+		known(gpu->power_w), "state", gpu_state_to_string(state), "reason",
+		view_text(reason), "leases", view_holders(pool, slot), "processes",
+		view_processes(gpu), "free_since", moment(gpu->free_since_us, wall_offset_us));
+}
+
+static json_t *view_indices(const struct pool *pool, const struct gpu_set *set)
+{
+	json_t *array = json_array();
+
+	gpu_set_foreach (slot, set)
+		json_array_append_new(array, json_integer(pool->gpus[slot].index));
+	return array;
+}
+
+json_t *view_lease(
+	const struct pool *pool, const struct lease *lease, size_t position, int64_t wall_offset_us)
+{
+	return json_pack("{s:I, s:s, s:s, s:I, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"id", (json_int_t)lease->id, "kind", lease_kind_to_string(lease->kind), "state",
+		lease_state_to_string(lease->state), "uid", (json_int_t)lease->uid, "gpus",
+		view_indices(pool, &lease->gpus), "count", (int)lease->request.count, "submitted",
+		moment(lease->submitted_us, wall_offset_us), "since",
+		moment(lease->since_us, wall_offset_us), "until",
+		moment(lease->until_us, wall_offset_us), "ended",
+		moment(lease->ended_us, wall_offset_us), "end",
+		lease->end == LEASE_END_NONE ? json_null()
+					     : json_string(lease_end_to_string(lease->end)),
+		"command", view_text(lease->request.command), "note",
+		view_text(lease->request.note), "position",
+		position ? json_integer((json_int_t)position) : json_null());
+}
+
+json_t *view_event(const struct event *event)
+{
+	return json_pack("{s:I, s:I, s:s, s:o, s:o, s:o, s:s}", "id", (json_int_t)event->id, "time",
+		(json_int_t)event->wall_us, "kind", event_kind_to_string(event->kind), "lease",
+		event->lease ? json_integer(event->lease) : json_null(), "uid",
+		uid_or_null(event->uid), "gpu", view_text(event->gpu), "detail", event->detail);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* How the records of the model look on the wire (the types of org.dibs.varlink). NULL without
+ * memory. */
+#pragma once
+
+#include <jansson.h>
+
+#include "model/event.h"
+#include "model/pool.h"
+
+/* Times are shown as wall clock: ledger time + wall_offset_us. */
+json_t *view_gpu(const struct pool *pool, unsigned slot, int64_t wall_offset_us);
+
+/* position: place in the queue, 0 = does not wait. */
+json_t *view_lease(const struct pool *pool, const struct lease *lease, size_t position,
+	int64_t wall_offset_us);
+
+json_t *view_event(const struct event *event);
+
+/* A text, or null if it is NULL or empty. */
+json_t *view_text(const char *s);
