@@ -30,8 +30,10 @@ size_t queue_pass(const struct pool *pool, int64_t now_us, struct queue_start *r
 
 /*
  * Why lease (waiting, in the pool) cannot start now: a NOT_FREE verdict that names one GPU or a
- * number, who is in the way (as "uid 1000"), until when if that is known, and what to do: "GPU 3 is
- * leased by uid 1000 until ...". Times are shown as wall clock: ledger time + wall_offset_us.
+ * number, who is in the way (as "uid 1000") and until when if that is known: "GPU 3 is leased by
+ * uid 1000 until 18:40 (hold #41)". What to do about it depends on who asked how, so the caller
+ * adds that. Times are shown as local wall clock (ledger time + wall_offset_us), with the date if
+ * it is not the one on which lease was submitted.
  */
 struct verdict queue_why(
 	const struct pool *pool, const struct lease *lease, int64_t wall_offset_us);

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One walk along the queue. A request that cannot start claims the GPUs that it could have first,
+ * from the earliest moment at which it could have them all; whoever comes behind may use a claimed
+ * GPU only if they give it back by then. That moment is a lower bound, never an estimate: a lease
+ * without a known end may end at any moment, so it counts as available now. The bound may be too
+ * early, which costs an overtaker their chance, but never too late, which would cost the one ahead
+ * their turn.
+ *
+ * Speed: a bound is always the end of some lease, so there are few different times. They are
+ * sorted once, GPUs carry ranks instead of times, and the moment at which n of them are available
+ * is found by counting instead of sorting. A request of the same shape as one that just changed no
+ * claim changes none either, and is skipped.
+ */
+#include "policy/queue.h"
+
+#include <string.h>
+
+#include "policy/pick.h"
+
+#define RANKS (2 * GPU_MAX + 2) /* now, when each GPU comes back, when each is claimed, never */
+#define MEMOS 256               /* power of two */
+
+/* What decides how a blocked request is treated. */
+struct shape {
+	struct gpu_set eligible;
+	int64_t duration_us;
+	unsigned count;
+};
+
+/* This shape was blocked and changed nothing at that version of the claims. */
+struct memo {
+	struct shape shape;
+	uint64_t version;
+};
+
+struct pass {
+	const struct pool *pool;
+	int64_t now_us;
+	struct gpu_set usable;  /* healthy */
+	struct gpu_set foreign; /* usable, but somebody without a lease is on them */
+	struct gpu_set free;    /* usable and held by nobody; foreign ones, too */
+	struct gpu_set open;    /* free and not claimed from now on */
+
+	int64_t avail_us[GPU_MAX]; /* when it could come back at the earliest */
+	int64_t claim_us[GPU_MAX]; /* from when on somebody ahead wants it */
+
+	/* The same as ranks in times_us, which rises: [0] is now, [never] is TIME_NEVER. */
+	int64_t times_us[RANKS];
+	unsigned never;
+	uint16_t avail[GPU_MAX], claim[GPU_MAX];
+
+	uint64_t version; /* of free and claims; > 0 */
+	struct memo memos[MEMOS];
+};
+
+static int64_t time_add(int64_t at_us, int64_t us)
+{
+	int64_t sum;
+
+	return __builtin_add_overflow(at_us, us, &sum) ? TIME_NEVER : sum;
+}
+
+static int compare_times(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static uint16_t rank_of(const struct pass *pass, int64_t time_us)
+{
+	unsigned low = 0, high = pass->never;
+
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+
+		if (pass->times_us[middle] < time_us)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return (uint16_t)low;
+}
+
+/* After the times of a GPU have changed. */
+static void rank_times(struct pass *pass)
+{
+	unsigned n = 0, unique = 1;
+
+	pass->times_us[n++] = pass->now_us;
+	gpu_set_foreach (slot, &pass->usable) {
+		pass->times_us[n++] = pass->avail_us[slot];
+		pass->times_us[n++] = pass->claim_us[slot];
+	}
+	pass->times_us[n++] = TIME_NEVER;
+	qsort(pass->times_us, n, sizeof(*pass->times_us), compare_times);
+	for (unsigned i = 1; i < n; i++)
+		if (pass->times_us[i] != pass->times_us[unique - 1])
+			pass->times_us[unique++] = pass->times_us[i];
+	pass->never = unique - 1;
+	gpu_set_foreach (slot, &pass->usable) {
+		pass->avail[slot] = rank_of(pass, pass->avail_us[slot]);
+		pass->claim[slot] = rank_of(pass, pass->claim_us[slot]);
+	}
+	pass->version++;
+}
+
+/* When a lease that holds GPUs could give them back. */
+static int64_t earliest_end(const struct lease *lease, int64_t now_us)
+{
+	if (lease->state == LEASE_GRACE || lease->until_us == TIME_NEVER)
+		return now_us;
+	return MAX(lease->until_us, now_us);
+}
+
+static void pass_init(struct pass *pass, const struct pool *pool, int64_t now_us)
+{
+	struct gpu_set held = { 0 };
+
+	memset(pass, 0, sizeof(*pass));
+	pass->pool = pool;
+	pass->now_us = now_us;
+	for (unsigned slot = 0; slot < pool->n_gpus; slot++) {
+		const struct gpu *gpu = &pool->gpus[slot];
+
+		pass->avail_us[slot] = now_us;
+		pass->claim_us[slot] = TIME_NEVER;
+		if (!gpu_is_healthy(gpu))
+			continue;
+		gpu_set_add(&pass->usable, slot);
+		if (gpu_is_foreign(gpu))
+			gpu_set_add(&pass->foreign, slot);
+	}
+	for (size_t i = 0; i < pool->n_leases; i++) {
+		const struct lease *lease = pool->leases[i];
+
+		if (!lease_holds(lease))
+			continue;
+		held = gpu_set_or(held, &lease->gpus);
+		gpu_set_foreach (slot, &lease->gpus)
+			pass->avail_us[slot] = earliest_end(lease, now_us);
+	}
+	pass->free = pass->open = gpu_set_minus(pass->usable, &held);
+	rank_times(pass);
+}
+
+/* Could a request of that duration have the GPU before those who claim it? */
+static bool fits_before_claim(const struct pass *pass, unsigned slot, int64_t duration_us)
+{
+	return pass->claim[slot] == pass->never ||
+	       pass->claim_us[slot] - pass->avail_us[slot] >= duration_us;
+}
+
+static void claim(struct pass *pass, unsigned slot, unsigned rank)
+{
+	if (rank >= pass->claim[slot])
+		return;
+	pass->claim[slot] = (uint16_t)rank;
+	pass->claim_us[slot] = pass->times_us[rank];
+	if (rank == 0)
+		gpu_set_remove(&pass->open, slot);
+	pass->version++;
+}
+
+/* Claims what a request that cannot start could have first. */
+static void claim_earliest(struct pass *pass, const struct shape *shape)
+{
+	uint16_t bound[GPU_MAX], at[RANKS];
+	uint8_t slots[GPU_MAX];
+	unsigned n = 0, start = 0, reached, wanted;
+
+	memset(at, 0, (pass->never + 1) * sizeof(*at));
+	for (unsigned word = 0; word < GPU_SET_WORDS; word++) {
+		for (uint64_t bits = shape->eligible.words[word]; bits; bits &= bits - 1) {
+			unsigned slot = word * 64 + (unsigned)__builtin_ctzll(bits);
+
+			bound[n] = fits_before_claim(pass, slot, shape->duration_us)
+					   ? pass->avail[slot]
+					   : pass->claim[slot];
+			at[bound[n]]++;
+			slots[n++] = (uint8_t)slot;
+		}
+	}
+	if (n < shape->count)
+		return; /* GPUs are missing that nobody knows to come back */
+	for (reached = at[0]; reached < shape->count; reached += at[start])
+		start++;
+
+	/* All that are there before the start; of those that come just then as many as it takes,
+	 * free ones first. */
+	wanted = shape->count - (reached - at[start]);
+	for (unsigned i = 0; i < n; i++)
+		if (bound[i] < start)
+			claim(pass, slots[i], start);
+	for (int free = 1; free >= 0; free--)
+		for (unsigned i = 0; i < n && wanted; i++)
+			if (bound[i] == start && gpu_set_has(&pass->free, slots[i]) == free) {
+				claim(pass, slots[i], start);
+				wanted--;
+			}
+}
+
+/* The free GPUs that shape can have without delaying anybody ahead. */
+static struct gpu_set startable(const struct pass *pass, const struct shape *shape)
+{
+	struct gpu_set free = gpu_set_and(shape->eligible, &pass->open);
+
+	if (gpu_set_count(&free) >= shape->count)
+		gpu_set_foreach (slot, &free)
+			if (!fits_before_claim(pass, slot, shape->duration_us))
+				gpu_set_remove(&free, slot);
+	return free;
+}
+
+/* It could start, but its client does not listen: nobody overtakes on count of these GPUs. */
+static void keep_place(struct pass *pass, const struct gpu_set *gpus, unsigned count)
+{
+	gpu_set_foreach (slot, gpus)
+		if (count > 0) {
+			claim(pass, slot, 0);
+			count--;
+		}
+}
+
+static void take(struct pass *pass, const struct queue_start *start)
+{
+	int64_t until_us = time_add(pass->now_us, start->lease->request.duration_us);
+
+	pass->free = gpu_set_minus(pass->free, &start->gpus);
+	pass->open = gpu_set_minus(pass->open, &start->gpus);
+	gpu_set_foreach (slot, &start->gpus)
+		pass->avail_us[slot] = until_us == TIME_NEVER ? pass->now_us : until_us;
+	rank_times(pass);
+}
+
+static uint64_t shape_hash(const struct shape *shape)
+{
+	uint64_t hash = (uint64_t)shape->duration_us + shape->count * UINT64_C(0x9e3779b97f4a7c15);
+
+	for (unsigned i = 0; i < GPU_SET_WORDS; i++)
+		hash = (hash ^ shape->eligible.words[i]) * UINT64_C(0xff51afd7ed558ccd);
+	return hash >> 32;
+}
+
+static bool shape_equal(const struct shape *a, const struct shape *b)
+{
+	return a->count == b->count && a->duration_us == b->duration_us &&
+	       memcmp(&a->eligible, &b->eligible, sizeof(a->eligible)) == 0;
+}
+
+/* Decides about one waiting lease; true if it starts, on *ret. */
+static bool consider(struct pass *pass, struct lease *lease, struct gpu_set *ret)
+{
+	struct shape shape = {
+		.eligible = gpu_set_and(lease->eligible, &pass->usable),
+		.duration_us = lease->request.duration_us,
+		.count = lease->request.count,
+	};
+	uint64_t version = pass->version;
+	struct gpu_set gpus;
+	struct memo *memo;
+
+	if (!lease->request.force)
+		shape.eligible = gpu_set_minus(shape.eligible, &pass->foreign);
+	memo = &pass->memos[shape_hash(&shape) % MEMOS];
+	if (memo->version == version && shape_equal(&memo->shape, &shape))
+		return false;
+	gpus = startable(pass, &shape);
+	if (gpu_set_count(&gpus) >= shape.count) {
+		if (lease->attached) {
+			*ret = pick_gpus(pass->pool, &gpus, shape.count, lease->uid);
+			return true;
+		}
+		keep_place(pass, &gpus, shape.count);
+		return false;
+	}
+	claim_earliest(pass, &shape);
+	if (pass->version == version)
+		*memo = (struct memo){ shape, version };
+	return false;
+}
+
+size_t queue_pass(const struct pool *pool, int64_t now_us, struct queue_start *ret, size_t max)
+{
+	struct pass pass;
+	size_t n = 0;
+
+	pass_init(&pass, pool, now_us);
+	for (size_t i = 0; i < pool->n_leases && n < max && !gpu_set_empty(&pass.open); i++) {
+		struct lease *lease = pool->leases[i];
+		struct queue_start start = { .lease = lease };
+
+		if (lease->state != LEASE_WAITING || !consider(&pass, lease, &start.gpus))
+			continue;
+		take(&pass, &start);
+		ret[n++] = start;
+	}
+	return n;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What people ask of a queue: who is in the way? The answer is about the GPUs that the request
+ * could use, in one look at the pool. Each of these GPUs is counted once, under the reason that
+ * lasts longest: lost, drained, leased, in use without a lease.
+ *
+ * There is no clock here, so "today" is the day of the submission: a time later than that on the
+ * same day cannot be of another day, and one on another day is shown in full.
+ */
+#include "policy/queue.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+
+#include "base/parse.h"
+#include "base/text.h"
+
+#define HOLDERS_SHOWN 3
+#define MOMENT_SIZE   24
+
+struct obstacles {
+	struct gpu_set free, lost, drained, foreign;
+	const struct lease *holders[HOLDERS_SHOWN];
+	size_t n_holders; /* may be more than are kept */
+	const struct lease *ahead;
+	size_t n_ahead;
+};
+
+struct sentence {
+	char text[512];
+	size_t n;
+	int64_t wall_offset_us, today_us;
+};
+
+static _printf_(2, 3) void add(struct sentence *s, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(s->text + s->n, sizeof(s->text) - s->n, fmt, ap);
+	va_end(ap);
+	s->n = MIN(s->n + (size_t)MAX(n, 0), sizeof(s->text) - 1);
+}
+
+static bool competes(const struct lease *a, const struct lease *b)
+{
+	struct gpu_set common = gpu_set_and(a->eligible, &b->eligible);
+
+	return !gpu_set_empty(&common);
+}
+
+static bool holds_some(const struct lease *lease, const struct gpu_set *gpus)
+{
+	struct gpu_set common = gpu_set_and(lease->gpus, gpus);
+
+	return lease_holds(lease) && !gpu_set_empty(&common);
+}
+
+static bool is_ahead(const struct lease *other, const struct lease *lease)
+{
+	return other->state == LEASE_WAITING && other->id < lease->id && competes(other, lease);
+}
+
+static void look(const struct pool *pool, const struct lease *lease, struct obstacles *ret)
+{
+	struct obstacles o = { .free = lease->eligible };
+
+	gpu_set_foreach (slot, &lease->eligible) {
+		const struct gpu *gpu = &pool->gpus[slot];
+
+		if (!gpu->present || gpu->fault[0])
+			gpu_set_add(&o.lost, slot);
+		else if (gpu->drained)
+			gpu_set_add(&o.drained, slot);
+		else if (gpu_is_foreign(gpu) && !lease->request.force)
+			gpu_set_add(&o.foreign, slot);
+	}
+	o.free = gpu_set_minus(o.free, &o.lost);
+	o.free = gpu_set_minus(o.free, &o.drained);
+	for (size_t i = 0; i < pool->n_leases; i++) {
+		const struct lease *other = pool->leases[i];
+
+		if (is_ahead(other, lease) && o.n_ahead++ == 0)
+			o.ahead = other;
+		if (!holds_some(other, &o.free))
+			continue;
+		o.foreign = gpu_set_minus(o.foreign, &other->gpus);
+		o.free = gpu_set_minus(o.free, &other->gpus);
+		if (o.n_holders < HOLDERS_SHOWN)
+			o.holders[o.n_holders] = other;
+		o.n_holders++;
+	}
+	o.free = gpu_set_minus(o.free, &o.foreign);
+	*ret = o;
+}
+
+static const char *moment(const struct sentence *s, int64_t at_us, char dst[MOMENT_SIZE])
+{
+	time_t at = (time_t)((at_us + s->wall_offset_us) / USEC_PER_SEC);
+	time_t today = (time_t)((s->today_us + s->wall_offset_us) / USEC_PER_SEC);
+	struct tm tm = { 0 }, tm_today = { 0 };
+	bool same_day;
+
+	localtime_r(&at, &tm);
+	localtime_r(&today, &tm_today);
+	same_day = tm.tm_year == tm_today.tm_year && tm.tm_yday == tm_today.tm_yday;
+	strftime(dst, MOMENT_SIZE, same_day ? "%H:%M" : "%Y-%m-%d %H:%M", &tm);
+	return dst;
+}
+
+/* "run #12" */
+static void add_name(struct sentence *s, const struct lease *lease)
+{
+	add(s, "%s #%" PRId64, lease_kind_to_string(lease->kind), lease->id);
+}
+
+/* "uid 1000 (run #12), uid 1001 (hold #13, until 18:40) and 2 more" */
+static void add_holders(struct sentence *s, const struct obstacles *o)
+{
+	size_t shown = MIN(o->n_holders, (size_t)HOLDERS_SHOWN);
+	char until[MOMENT_SIZE];
+
+	for (size_t i = 0; i < shown; i++) {
+		const struct lease *holder = o->holders[i];
+
+		if (i > 0)
+			add(s, i + 1 == o->n_holders ? " and " : ", ");
+		add(s, "uid %u (", (unsigned)holder->uid);
+		add_name(s, holder);
+		if (holder->state == LEASE_GRACE)
+			add(s, ", about to end");
+		else if (holder->until_us != TIME_NEVER)
+			add(s, ", until %s", moment(s, holder->until_us, until));
+		add(s, ")");
+	}
+	if (o->n_holders > shown)
+		add(s, " and %zu more", o->n_holders - shown);
+}
+
+/* "GPU 2 is drained: fan", "GPUs 2,3 are drained" */
+static void add_gpus(
+	struct sentence *s, const struct pool *pool, const struct gpu_set *set, const char *what)
+{
+	char list[GPU_LIST_SIZE];
+	const char *reason = "";
+	bool one = gpu_set_count(set) == 1;
+
+	if (gpu_set_empty(set))
+		return;
+	pool_format_gpus(pool, set, list, sizeof(list));
+	if (one && !gpu_is_healthy(&pool->gpus[gpu_set_next(set, 0)]))
+		pool_gpu_state(pool, gpu_set_next(set, 0), &reason);
+	add(s, "%s%s %s %s %s%s%.100s", s->n ? "; " : "", one ? "GPU" : "GPUs", list,
+		one ? "is" : "are", what, reason[0] ? ": " : "", reason);
+}
+
+static void add_unusable(struct sentence *s, const struct pool *pool, const struct obstacles *o)
+{
+	add_gpus(s, pool, &o->foreign, "in use without a lease");
+	add_gpus(s, pool, &o->drained, "drained");
+	add_gpus(s, pool, &o->lost, "lost");
+}
+
+/* "GPU 3 is leased by uid 1000 until 18:40 (hold #41)" */
+static void add_only_holder(struct sentence *s, int index, const struct lease *holder)
+{
+	char until[MOMENT_SIZE];
+
+	add(s, "GPU %d is leased by uid %u ", index, (unsigned)holder->uid);
+	if (holder->state != LEASE_GRACE && holder->until_us != TIME_NEVER)
+		add(s, "until %s ", moment(s, holder->until_us, until));
+	add(s, "(");
+	add_name(s, holder);
+	add(s, "%s)", holder->state == LEASE_GRACE ? ", about to end" : "");
+}
+
+static void add_too_few(struct sentence *s, const struct pool *pool, const struct lease *lease,
+	const struct obstacles *o)
+{
+	struct gpu_set unusable = gpu_set_or(gpu_set_or(o->foreign, &o->drained), &o->lost);
+	unsigned n_free = gpu_set_count(&o->free), n = gpu_set_count(&lease->eligible);
+
+	if (n == 1 && o->n_holders)
+		add_only_holder(
+			s, pool->gpus[gpu_set_next(&lease->eligible, 0)].index, o->holders[0]);
+	else if (n > 1 && n_free == 0)
+		add(s, "none of the %u GPUs that would do is free", n);
+	else if (n > 1)
+		add(s, "%u of the %u GPUs asked for %s free", n_free, lease->request.count,
+			n_free == 1 ? "is" : "are");
+	if (n > 1 && o->n_holders) {
+		add(s, "; %s are leased by ",
+			!gpu_set_empty(&unusable) ? "some"
+			: n_free                  ? "the others"
+						  : "they");
+		add_holders(s, o);
+	}
+	add_unusable(s, pool, o);
+}
+
+struct verdict queue_why(const struct pool *pool, const struct lease *lease, int64_t wall_offset_us)
+{
+	struct sentence s = { .wall_offset_us = wall_offset_us, .today_us = lease->submitted_us };
+	struct obstacles o;
+	bool enough;
+
+	look(pool, lease, &o);
+	enough = gpu_set_count(&o.free) >= lease->request.count;
+	if (enough)
+		add(&s, "enough GPUs are free");
+	else
+		add_too_few(&s, pool, lease, &o);
+	if (o.ahead) {
+		add(&s, "%s uid %u (", enough ? ", but" : "; besides,", (unsigned)o.ahead->uid);
+		add_name(&s, o.ahead);
+		add(&s, ")");
+		if (o.n_ahead > 1)
+			add(&s, " and %zu more", o.n_ahead - 1);
+		add(&s, o.n_ahead > 1 ? " are ahead in the queue" : " is ahead in the queue");
+	} else if (enough) {
+		add(&s, lease->attached ? " now" : ", but the client that asked is not connected");
+	}
+	text_sanitize(s.text);
+	return verdict_make(VERDICT_NOT_FREE, "queue.not-free", "%s", s.text);
+}
+
+size_t queue_blockers(
+	const struct pool *pool, const struct lease *lease, struct lease **ret, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < pool->n_leases && n < max; i++) {
+		struct lease *other = pool->leases[i];
+
+		if (holds_some(other, &lease->eligible) || is_ahead(other, lease))
+			ret[n++] = other;
+	}
+	return n;
+}

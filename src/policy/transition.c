@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Times are added with saturation: TIME_NEVER plus anything stays TIME_NEVER, and a duration that
+ * no clock can reach becomes it. A lease that already is in grace ends for the reason that put it
+ * there: that its processes then exited is what was wanted, not news.
+ */
+#include "policy/transition.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "base/parse.h"
+
+static int64_t time_add(int64_t at_us, int64_t us)
+{
+	int64_t sum;
+
+	return __builtin_add_overflow(at_us, us, &sum) ? TIME_NEVER : sum;
+}
+
+static bool ends_by_clock(const struct lease *lease)
+{
+	return lease->kind == LEASE_HOLD || lease->kind == LEASE_BOOKING;
+}
+
+void transition_grant(struct lease *lease, const struct gpu_set *gpus, int64_t now_us)
+{
+	assert(lease->state == LEASE_WAITING || lease->state == LEASE_BOOKED);
+	assert(gpu_set_count(gpus) == lease->request.count);
+
+	lease->state = LEASE_ACTIVE;
+	lease->gpus = *gpus;
+	lease->since_us = now_us;
+	lease->until_us = time_add(now_us, lease->request.duration_us);
+}
+
+void transition_warn(struct lease *lease, enum lease_end why, int64_t now_us, int64_t grace_us)
+{
+	assert(lease->state == LEASE_ACTIVE);
+
+	lease->state = LEASE_GRACE;
+	lease->end = why;
+	lease->kill_us = time_add(now_us, grace_us);
+}
+
+void transition_end(struct pool *pool, struct lease *lease, enum lease_end why, int64_t at_us)
+{
+	assert(lease->state != LEASE_ENDED);
+	assert(why != LEASE_END_NONE);
+
+	if (lease_holds(lease)) {
+		gpu_set_foreach (slot, &lease->gpus) {
+			gpu_note_use(&pool->gpus[slot], lease->uid, at_us);
+			pool->gpus[slot].free_since_us = at_us;
+		}
+	}
+	if (lease->state != LEASE_GRACE)
+		lease->end = why;
+	lease->state = LEASE_ENDED;
+	lease->ended_us = at_us;
+}
+
+static struct verdict check_extendable(const struct lease *lease, int64_t add_us, int64_t now_us)
+{
+	const char *kind = lease_kind_to_string(lease->kind);
+
+	if (add_us <= 0 || add_us > DURATION_MAX_US)
+		return verdict_make(VERDICT_INVALID, "lease.bad-time",
+			"the time to add to %s #%" PRId64
+			" must be more than 0s and at most ten years",
+			kind, lease->id);
+	if (!lease_holds(lease))
+		return verdict_make(VERDICT_REFUSED, "lease.not-active",
+			"%s #%" PRId64 " is %s, only one that holds GPUs can be extended", kind,
+			lease->id, lease_state_to_string(lease->state));
+	if (lease->until_us == TIME_NEVER)
+		return verdict_make(VERDICT_REFUSED, "lease.no-limit",
+			"%s #%" PRId64 " has no time limit, there is nothing to extend", kind,
+			lease->id);
+	if (lease->state == LEASE_GRACE || lease->until_us <= now_us)
+		return verdict_make(VERDICT_REFUSED, "lease.over",
+			"the time of %s #%" PRId64 " is over; ask for GPUs anew", kind, lease->id);
+	return verdict_ok();
+}
+
+struct verdict transition_extend(
+	struct lease *lease, int64_t add_us, int64_t now_us, int64_t max_hold_us)
+{
+	struct verdict v = check_extendable(lease, add_us, now_us);
+	int64_t until_us = time_add(lease->until_us, add_us);
+
+	if (v.kind != VERDICT_OK)
+		return v;
+	if (ends_by_clock(lease) && until_us > time_add(now_us, max_hold_us)) {
+		char most[DURATION_TEXT_SIZE], wanted[DURATION_TEXT_SIZE];
+
+		format_duration(most, max_hold_us);
+		format_duration(wanted, until_us - now_us);
+		return verdict_make(VERDICT_REFUSED, "lease.too-long",
+			"%s #%" PRId64 " would end in %s; at most %s from now is allowed here",
+			lease_kind_to_string(lease->kind), lease->id, wanted, most);
+	}
+	lease->until_us = until_us;
+	return v;
+}
+
+enum due transition_due(const struct lease *lease, int64_t now_us, int64_t *ret_next_us)
+{
+	int64_t at_us = TIME_NEVER;
+	enum due due = DUE_NOTHING;
+
+	switch (lease->state) {
+	case LEASE_WAITING:
+		at_us = lease->wait_until_us;
+		due = DUE_TIMEOUT;
+		break;
+	case LEASE_ACTIVE:
+		at_us = lease->until_us;
+		due = ends_by_clock(lease) ? DUE_EXPIRE : DUE_WARN;
+		break;
+	case LEASE_GRACE:
+		at_us = lease->kill_us;
+		due = DUE_KILL;
+		break;
+	case LEASE_BOOKED:
+	case LEASE_ENDED:
+	case LEASE_STATE_MAX:
+	case LEASE_STATE_INVALID:
+		break;
+	}
+	if (at_us <= now_us) {
+		*ret_next_us = TIME_NEVER;
+		return due;
+	}
+	*ret_next_us = at_us;
+	return DUE_NOTHING;
+}
