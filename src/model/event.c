@@ -16,5 +16,6 @@ static const char *const kinds[EVENT_KIND_MAX] = {
 	[EVENT_UNDRAINED] = "undrained",
 	[EVENT_CLOCK_SET] = "clock-set",
 	[EVENT_STARTED] = "started",
+	[EVENT_RECOVERED] = "recovered",
 };
 DEFINE_STRTAB(event_kind, enum event_kind, kinds)

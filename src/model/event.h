@@ -21,6 +21,7 @@ enum event_kind {
 	EVENT_UNDRAINED,
 	EVENT_CLOCK_SET, /* somebody set the wall clock */
 	EVENT_STARTED,   /* the daemon */
+	EVENT_RECOVERED, /* the store, after it could not be written for a while */
 	EVENT_KIND_MAX,
 	EVENT_KIND_INVALID = -22,
 };

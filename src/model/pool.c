@@ -113,6 +113,33 @@ int pool_add_gpu(struct pool *pool, const char *uuid)
 	return (int)pool->n_gpus++;
 }
 
+static void move_slot(struct gpu_set *set, unsigned from, unsigned to)
+{
+	bool had = gpu_set_has(set, from);
+
+	gpu_set_remove(set, from);
+	gpu_set_remove(set, to);
+	if (had && from != to)
+		gpu_set_add(set, to);
+}
+
+void pool_remove_gpu(struct pool *pool, unsigned slot)
+{
+	unsigned last = pool->n_gpus - 1;
+
+	assert(!pool_holder(pool, slot));
+	free(pool->gpus[slot].processes);
+	pool->gpus[slot] = pool->gpus[last];
+	pool->gpus[last].processes = NULL;
+	pool->n_gpus--;
+	for (unsigned i = 0; i < pool->n_gpus; i++)
+		pool->gpus[i].link[slot] = pool->gpus[i].link[last];
+	for (size_t i = 0; i < pool->n_leases; i++) {
+		move_slot(&pool->leases[i]->gpus, last, slot);
+		move_slot(&pool->leases[i]->eligible, last, slot);
+	}
+}
+
 struct lease *pool_holder(const struct pool *pool, unsigned slot)
 {
 	for (size_t i = 0; i < pool->n_leases; i++)

@@ -43,6 +43,9 @@ int pool_slot_by_index(const struct pool *pool, int index);
  * are GPU_MAX. */
 int pool_add_gpu(struct pool *pool, const char *uuid);
 
+/* Forgets a GPU; the last one moves into its slot. No lease may hold it. */
+void pool_remove_gpu(struct pool *pool, unsigned slot);
+
 /* The lease that holds the GPU now, or NULL. */
 struct lease *pool_holder(const struct pool *pool, unsigned slot);
 

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The methods of org.dibs. A handler gets parameters that were checked against its table, and
+ * answers through the connection_* functions, now or later; a negative return is a fault, answered
+ * with err.
+ */
+#pragma once
+
+#include "daemon/server.h"
+
+struct method {
+	const char *name;
+	bool admin; /* only for administrators */
+	const struct field *fields;
+	size_t n_fields, parameters_size;
+	const void *defaults; /* of the parameters; NULL = all zero */
+	int (*handler)(
+		struct manager *m, struct connection *c, const void *parameters, struct error *err);
+};
+
+extern const struct method api_lease_methods[], api_admin_methods[], api_request_methods[],
+	api_status_methods[]; /* each ends with a NULL name */
+
+/* What GetStatus answers. NULL without memory. */
+json_t *api_status(const struct manager *m);
+
+/* Sends the present state of a request to its client: waiting (with what is in the way) or granted.
+ */
+void api_request_tell(struct manager *m, struct lease *lease);
+
+/* Tells everybody near the head of the queue whose place has changed. */
+void api_request_positions(struct manager *m);

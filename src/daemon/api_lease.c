@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* Release, Extend, Show: what people do with the leases they have. */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/parse.h"
+#include "daemon/api.h"
+#include "daemon/batch.h"
+#include "daemon/lifecycle.h"
+#include "policy/admit.h"
+#include "policy/transition.h"
+#include "proto/view.h"
+
+#define EVENTS_MAX 1000 /* of one lease, shown at once */
+
+static struct lease *find(const struct manager *m, int64_t id)
+{
+	struct lease *lease = pool_find(m->pool, id);
+
+	return lease && lease->state != LEASE_ENDED ? lease : NULL;
+}
+
+static struct verdict unknown(int64_t id)
+{
+	return verdict_make(VERDICT_INVALID, "lease.unknown",
+		"there is no lease #%" PRId64 ", or it has ended; see 'dibs list'", id);
+}
+
+static json_t *view(const struct manager *m, const struct lease *lease)
+{
+	return view_lease(
+		m->pool, lease, pool_position(m->pool, lease), clock_to_wall_offset(&m->clock));
+}
+
+struct release_parameters {
+	json_t *ids;
+	char *gpus;
+	bool all;
+};
+
+#define AT(member) offsetof(struct release_parameters, member)
+static const struct field release_fields[] = {
+	{ "ids", FIELD_INTS, AT(ids), .min = 1, .max = INT64_MAX },
+	{ "gpus", FIELD_STRINGS, AT(gpus), .max = GPU_MAX },
+	{ "all", FIELD_BOOL, AT(all) },
+};
+#undef AT
+
+/* Each named lease must be there and the caller's. */
+static struct verdict check_ids(const struct manager *m, const struct actor *actor, json_t *ids)
+{
+	json_t *id;
+	size_t i;
+
+	json_array_foreach (ids, i, id) {
+		const struct lease *lease = find(m, json_integer_value(id));
+		struct verdict v;
+
+		if (!lease)
+			return unknown(json_integer_value(id));
+		v = access_own(actor, lease, "release");
+		if (v.kind != VERDICT_OK)
+			return v;
+	}
+	return verdict_ok();
+}
+
+/* Each named GPU must be held by a lease of the caller. */
+static struct verdict check_gpus(
+	const struct manager *m, const struct actor *actor, char *typed, struct gpu_set *ret)
+{
+	struct request wanted = { 0 };
+	struct verdict v = admit_resolve(m->pool, typed, &wanted.gpus);
+
+	if (v.kind == VERDICT_OK && wanted.gpus)
+		*ret = admit_eligible(m->pool, &wanted);
+	request_clear(&wanted);
+	if (v.kind != VERDICT_OK)
+		return v;
+	gpu_set_foreach (slot, ret) {
+		const struct lease *holder = pool_holder(m->pool, slot);
+
+		if (!holder)
+			return verdict_make(VERDICT_INVALID, "gpu.not-leased",
+				"GPU %d is not leased", m->pool->gpus[slot].index);
+		v = access_own(actor, holder, "release");
+		if (v.kind != VERDICT_OK)
+			return v;
+	}
+	return verdict_ok();
+}
+
+static bool is_meant(
+	const struct release_parameters *p, const struct gpu_set *gpus, const struct lease *lease)
+{
+	struct gpu_set common = gpu_set_and(lease->gpus, gpus);
+	json_t *id;
+	size_t i;
+
+	if (p->all || (!p->ids && !p->gpus))
+		return p->all || (lease->kind == LEASE_HOLD && lease_holds(lease));
+	json_array_foreach (p->ids, i, id)
+		if (json_integer_value(id) == lease->id)
+			return true;
+	return lease_holds(lease) && !gpu_set_empty(&common);
+}
+
+static int release(
+	struct manager *m, struct connection *c, const void *parameters, struct error *err)
+{
+	const struct release_parameters *p = parameters;
+	struct actor actor = connection_actor(c);
+	struct gpu_set gpus = { 0 };
+	struct verdict v = check_ids(m, &actor, p->ids);
+	json_t *released;
+
+	if (v.kind == VERDICT_OK && p->gpus)
+		v = check_gpus(m, &actor, p->gpus, &gpus);
+	if (v.kind != VERDICT_OK) {
+		connection_refuse(c, &v);
+		return 0;
+	}
+	released = json_array();
+	for (size_t i = 0; i < m->pool->n_leases; i++) {
+		struct lease *lease = m->pool->leases[i];
+
+		/* Security: whatever was named, only the caller's own are touched. */
+		if (lease->state == LEASE_ENDED || lease->uid != c->uid ||
+			!is_meant(p, &gpus, lease))
+			continue;
+		lifecycle_release(m, lease, LEASE_END_RELEASED, c->uid, NULL);
+		json_array_append_new(released, view(m, lease));
+	}
+	connection_reply(c, json_pack("{s:o}", "leases", released));
+	return 0;
+}
+
+struct extend_parameters {
+	int64_t id, duration_us;
+};
+
+static const struct field extend_fields[] = {
+	{ "id", FIELD_INT, offsetof(struct extend_parameters, id), .required = true, .min = 1,
+		.max = INT64_MAX },
+	{ "duration_us", FIELD_INT, offsetof(struct extend_parameters, duration_us),
+		.required = true, .min = 1, .max = DURATION_MAX_US },
+};
+
+static int extend(
+	struct manager *m, struct connection *c, const void *parameters, struct error *err)
+{
+	const struct extend_parameters *p = parameters;
+	struct actor actor = connection_actor(c);
+	struct lease *lease = find(m, p->id);
+	char by[DURATION_TEXT_SIZE], detail[64];
+	struct verdict v = lease ? access_own(&actor, lease, "extend") : unknown(p->id);
+
+	if (v.kind == VERDICT_OK) {
+		batch_touch(m, lease);
+		v = transition_extend(
+			lease, p->duration_us, clock_now(&m->clock), m->config->max_hold_us);
+	}
+	if (v.kind != VERDICT_OK) {
+		connection_refuse(c, &v);
+		return 0;
+	}
+	format_duration(by, p->duration_us);
+	snprintf(detail, sizeof(detail), "by %s", by);
+	batch_event(m, EVENT_EXTENDED, lease->id, c->uid, NULL, detail);
+	batch_want_pass(
+		m); /* an expiry that moves can close a gap that somebody would have fitted into */
+	connection_reply(c, json_pack("{s:o}", "lease", view(m, lease)));
+	return 0;
+}
+
+struct show_parameters {
+	int64_t id;
+};
+
+static const struct field show_fields[] = {
+	{ "id", FIELD_INT, offsetof(struct show_parameters, id), .required = true, .min = 1,
+		.max = INT64_MAX },
+};
+
+static int append_event(const struct event *event, void *userdata)
+{
+	return json_array_append_new(userdata, view_event(event)) < 0 ? -ENOMEM : 0;
+}
+
+static int show(struct manager *m, struct connection *c, const void *parameters, struct error *err)
+{
+	const struct show_parameters *p = parameters;
+	const struct store_ops *ops = m->store->ops;
+	const struct lease *lease = find(m, p->id);
+	_cleanup_(lease_freep) struct lease *stored = NULL;
+	_cleanup_(json_decrefp) json_t *events = json_array();
+	int r;
+
+	if (!lease) {
+		r = ops->get_lease(m->store, m->pool, p->id, &stored, err);
+		if (r < 0)
+			return r;
+		lease = stored;
+	}
+	if (!lease) {
+		struct verdict v = verdict_make(VERDICT_INVALID, "lease.unknown",
+			"there never was a lease #%" PRId64, p->id);
+
+		connection_refuse(c, &v);
+		return 0;
+	}
+	r = ops->events_of_lease(m->store, p->id, EVENTS_MAX, append_event, events, err);
+	if (r < 0)
+		return r;
+	connection_reply(c, json_pack("{s:o, s:O}", "lease", view(m, lease), "events", events));
+	return 0;
+}
+
+const struct method api_lease_methods[] = {
+	{ "org.dibs.Release", false, release_fields, ELEMENTSOF(release_fields),
+		sizeof(struct release_parameters), NULL, release },
+	{ "org.dibs.Extend", false, extend_fields, ELEMENTSOF(extend_fields),
+		sizeof(struct extend_parameters), NULL, extend },
+	{ "org.dibs.Show", false, show_fields, ELEMENTSOF(show_fields),
+		sizeof(struct show_parameters), NULL, show },
+	{ 0 },
+};

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Asking for GPUs. The handler only puts a waiting lease into the pool; whether it starts at once
+ * is decided with everything else of the same batch, and its client is told after the commit
+ * (api_request_tell).
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/parse.h"
+#include "base/text.h"
+#include "daemon/api.h"
+#include "daemon/batch.h"
+#include "daemon/watch.h"
+#include "policy/admit.h"
+#include "policy/queue.h"
+#include "proto/view.h"
+
+#define BLOCKERS_MAX 8    /* leases named as being in the way */
+#define TYPES_MAX    1000 /* bytes of all type names */
+#define POSITION_MAX 16   /* further back, changes of the place in the queue are not pushed */
+
+struct request_parameters {
+	const char *kind;
+	int64_t count, min_memory_mib, duration_us, wait_us;
+	char *gpus, *types;
+	bool force;
+	const char *note, *command;
+};
+
+#define AT(member) offsetof(struct request_parameters, member)
+static const struct field request_fields[] = {
+	{ "kind", FIELD_STRING, AT(kind), .required = true, .max = 16 },
+	{ "count", FIELD_INT, AT(count), .min = 1, .max = 1000000 },
+	{ "gpus", FIELD_STRINGS, AT(gpus), .max = GPU_MAX },
+	{ "types", FIELD_STRINGS, AT(types), .max = 64 },
+	{ "min_memory_mib", FIELD_INT, AT(min_memory_mib), .min = 1, .max = INT64_C(1) << 40 },
+	{ "duration_us", FIELD_INT, AT(duration_us), .min = 1, .max = DURATION_MAX_US },
+	{ "wait_us", FIELD_INT, AT(wait_us), .max = DURATION_MAX_US },
+	{ "force", FIELD_BOOL, AT(force) },
+	{ "note", FIELD_STRING, AT(note), .max = REQUEST_NOTE_MAX },
+	{ "command", FIELD_STRING, AT(command), .max = REQUEST_COMMAND_MAX },
+};
+#undef AT
+
+static const struct request_parameters request_defaults = { .wait_us = -1 };
+
+static int copy_text(const char *s, char **ret)
+{
+	if (!s)
+		return 0;
+	*ret = strdup(s);
+	if (!*ret)
+		return -ENOMEM;
+	text_sanitize(*ret);
+	return 0;
+}
+
+/* The request as the model has it, apart from the list of GPUs. */
+static int fill_request(const struct manager *m, const struct request_parameters *p,
+	enum lease_kind kind, struct request *request)
+{
+	request->count = (unsigned)p->count;
+	request->min_memory_mib = (uint64_t)p->min_memory_mib;
+	request->duration_us = p->duration_us       ? p->duration_us
+			       : kind == LEASE_HOLD ? m->config->default_hold_us
+						    : TIME_NEVER;
+	request->wait_us = p->wait_us < 0 ? TIME_NEVER : p->wait_us;
+	request->force = p->force;
+	if (copy_text(p->types, &request->types) < 0 || copy_text(p->note, &request->note) < 0 ||
+		copy_text(p->command, &request->command) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+/* Who asks, as a process: a run lives by it, and only it may take the request up again. */
+static struct verdict check_process(
+	const struct manager *m, const struct connection *c, struct lease *lease)
+{
+	if (connection_process(c, &lease->start_ticks) >= 0)
+		lease->pid = c->pid;
+	else if (lease->kind == LEASE_RUN)
+		return verdict_make(VERDICT_REFUSED, "request.no-process",
+			"the calling process cannot be seen by dibsd (it ended, or lives in "
+			"another pid namespace)");
+	if (lease->kind == LEASE_RUN && lease->request.duration_us != TIME_NEVER && !m->root &&
+		c->uid != geteuid())
+		return verdict_make(VERDICT_REFUSED, "request.no-limit",
+			"this dibsd does not run as root, so it cannot end your command at a "
+			"limit; leave the limit out");
+	return verdict_ok();
+}
+
+static struct verdict check(struct manager *m, struct connection *c,
+	const struct request_parameters *p, struct lease *lease)
+{
+	const struct admit_limits limits = {
+		.max_hold_us = m->config->max_hold_us,
+		.requests_per_user = m->config->requests_per_user,
+		.requests = m->config->requests,
+	};
+	struct verdict v;
+
+	if (p->types && strlen(p->types) > TYPES_MAX)
+		return verdict_make(VERDICT_INVALID, "request.types",
+			"the list of types is longer than %d bytes", TYPES_MAX);
+	if (p->gpus) {
+		v = admit_resolve(m->pool, p->gpus, &lease->request.gpus);
+		if (v.kind != VERDICT_OK)
+			return v;
+	}
+	if (p->count == 0 && !p->gpus)
+		lease->request.count = 1;
+	v = admit_check(
+		m->pool, &limits, lease->kind, lease->uid, &lease->request, &lease->eligible);
+	return v.kind == VERDICT_OK ? check_process(m, c, lease) : v;
+}
+
+static int enqueue(struct manager *m, struct connection *c, struct lease *lease)
+{
+	int64_t now_us = clock_now(&m->clock);
+	int r;
+
+	lease->id = m->next_id;
+	lease->state = LEASE_WAITING;
+	lease->submitted_us = now_us;
+	if (lease->request.wait_us != TIME_NEVER)
+		lease->wait_until_us = now_us + lease->request.wait_us;
+	if (lease->kind == LEASE_RUN && m->cgroup_root) {
+		lease->cgroup = text_format("%s/lease-%" PRId64, m->cgroup_root, lease->id);
+		if (!lease->cgroup)
+			return -ENOMEM;
+	}
+	r = watch_new(m, lease);
+	if (r < 0)
+		return r;
+	r = pool_add(m->pool, lease);
+	if (r < 0) {
+		watch_free(lease);
+		return r;
+	}
+	m->next_id++;
+	lease->attached = true;
+	watch_of(lease)->connection = c;
+	c->lease = lease;
+	batch_touch(m, lease);
+	batch_want_pass(m);
+	return 0;
+}
+
+static int request(
+	struct manager *m, struct connection *c, const void *parameters, struct error *err)
+{
+	const struct request_parameters *p = parameters;
+	_cleanup_(lease_freep) struct lease *lease = lease_new();
+	enum lease_kind kind = lease_kind_from_string(p->kind);
+	struct verdict v;
+	int r;
+
+	if (kind != LEASE_RUN && kind != LEASE_HOLD) {
+		connection_error(c, "org.varlink.service.InvalidParameter",
+			json_pack("{s:s, s:s}", "parameter", "kind", "message",
+				"kind must be run or hold"));
+		return 0;
+	}
+	if (!lease)
+		return -ENOMEM;
+	lease->kind = kind;
+	lease->uid = c->uid;
+	r = fill_request(m, p, kind, &lease->request);
+	if (r < 0)
+		return r;
+	v = check(m, c, p, lease);
+	if (v.kind != VERDICT_OK) {
+		connection_refuse(c, &v);
+		return 0;
+	}
+	if (p->gpus && !lease->request.gpus)
+		return -ENOMEM;
+	r = enqueue(m, c, lease);
+	if (r >= 0)
+		TAKE_PTR(lease);
+	return r;
+}
+
+struct resume_parameters {
+	int64_t id;
+};
+
+static const struct field resume_fields[] = {
+	{ "id", FIELD_INT, offsetof(struct resume_parameters, id), .required = true, .min = 1,
+		.max = INT64_MAX },
+};
+
+static int resume(
+	struct manager *m, struct connection *c, const void *parameters, struct error *err)
+{
+	const struct resume_parameters *p = parameters;
+	struct lease *lease = pool_find(m->pool, p->id);
+	uint64_t start_ticks;
+	struct verdict v = verdict_make(VERDICT_REFUSED, "request.not-resumable",
+		"request #%" PRId64 " is not there any more, or is not of this process", p->id);
+
+	/* Security: only the very process that asked takes its request up again. */
+	if (!lease || lease->state == LEASE_ENDED || lease->uid != c->uid || lease->pid != c->pid ||
+		connection_process(c, &start_ticks) < 0 || start_ticks != lease->start_ticks ||
+		watch_of(lease)->connection) {
+		connection_refuse(c, &v);
+		return 0;
+	}
+	c->lease = lease;
+	lease->attached = true;
+	watch_of(lease)->connection = c;
+	watch_of(lease)->told_position = 0;
+	batch_touch(m, lease);
+	batch_want_pass(m);
+	return 0;
+}
+
+const struct method api_request_methods[] = {
+	{ "org.dibs.Request", false, request_fields, ELEMENTSOF(request_fields),
+		sizeof(struct request_parameters), &request_defaults, request },
+	{ "org.dibs.Resume", false, resume_fields, ELEMENTSOF(resume_fields),
+		sizeof(struct resume_parameters), NULL, resume },
+	{ 0 },
+};
+
+static json_t *view_blockers(const struct manager *m, const struct lease *lease)
+{
+	struct lease *blockers[BLOCKERS_MAX];
+	size_t n = queue_blockers(m->pool, lease, blockers, ELEMENTSOF(blockers));
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(
+			array, view_lease(m->pool, blockers[i], pool_position(m->pool, blockers[i]),
+				       clock_to_wall_offset(&m->clock)));
+	return array;
+}
+
+static json_t *view_request(const struct manager *m, const struct lease *lease, size_t position)
+{
+	int64_t offset_us = clock_to_wall_offset(&m->clock);
+	json_t *gpus = json_array();
+
+	gpu_set_foreach (slot, &lease->gpus)
+		json_array_append_new(gpus, view_gpu(m->pool, slot, offset_us));
+	return json_pack("{s:o, s:o, s:o, s:s}", "lease",
+		view_lease(m->pool, lease, position, offset_us), "gpus", gpus, "blockers",
+		lease->state == LEASE_WAITING ? view_blockers(m, lease) : json_array(), "visible",
+		m->config->visible == VISIBLE_INDEX ? "index" : "uuid");
+}
+
+static void tell_waiting(struct manager *m, struct lease *lease, size_t position)
+{
+	struct watch *watch = watch_of(lease);
+	_cleanup_(json_decrefp) json_t *view = NULL;
+	_cleanup_(freep) char *text = NULL;
+
+	if (!watch->connection->more || watch->told_position == position)
+		return;
+	watch->told_position = position;
+	view = view_request(m, lease, position);
+	text = view ? message_reply(view, true) : NULL;
+	connection_send(watch->connection, text, false);
+}
+
+static char *farewell(const struct lease *lease)
+{
+	struct verdict v;
+
+	if (lease->end == LEASE_END_TIMEOUT)
+		v = verdict_make(VERDICT_NOT_FREE, "request.timeout", "still not free: %s",
+			watch_of(lease)->farewell ? watch_of(lease)->farewell : "");
+	else if (lease->end == LEASE_END_ADMIN)
+		v = verdict_make(VERDICT_REFUSED, "request.admin",
+			"request #%" PRId64 " was taken out of the queue by an administrator",
+			lease->id);
+	else
+		v = verdict_make(VERDICT_REFUSED, "request.released",
+			"request #%" PRId64 " was taken out of the queue by its owner", lease->id);
+	return message_verdict(&v);
+}
+
+void api_request_tell(struct manager *m, struct lease *lease)
+{
+	struct watch *watch = watch_of(lease);
+	_cleanup_(json_decrefp) json_t *view = NULL;
+	_cleanup_(freep) char *text = NULL;
+
+	if (!watch->connection)
+		return;
+	if (lease->state == LEASE_WAITING) {
+		tell_waiting(m, lease, pool_position(m->pool, lease));
+		return;
+	}
+	if (lease->state == LEASE_ENDED) {
+		text = farewell(lease);
+	} else {
+		view = view_request(m, lease, 0);
+		text = view ? message_reply(view, false) : NULL;
+	}
+	connection_send(watch->connection, text, true);
+}
+
+void api_request_positions(struct manager *m)
+{
+	size_t position = 0;
+
+	for (size_t i = 0; i < m->pool->n_leases && position < POSITION_MAX; i++) {
+		struct lease *lease = m->pool->leases[i];
+
+		if (lease->state != LEASE_WAITING)
+			continue;
+		position++;
+		if (watch_of(lease)->connection && watch_of(lease)->told_position)
+			tell_waiting(m, lease, position);
+	}
+}

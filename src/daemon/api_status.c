@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/api.h"
+#include "dibs-config.h"
+#include "proto/view.h"
+
+json_t *api_status(const struct manager *m)
+{
+	const struct pool *pool = m->pool;
+	int64_t offset_us = clock_to_wall_offset(&m->clock);
+	json_t *gpus = json_array(), *leases = json_array();
+	size_t position = 0;
+
+	for (unsigned slot = 0; slot < pool->n_gpus; slot++)
+		json_array_append_new(gpus, view_gpu(pool, slot, offset_us));
+	for (size_t i = 0; i < pool->n_leases; i++) {
+		const struct lease *lease = pool->leases[i];
+		bool waits = lease->state == LEASE_WAITING;
+
+		position += waits;
+		if (lease->state != LEASE_ENDED)
+			json_array_append_new(
+				leases, view_lease(pool, lease, waits ? position : 0, offset_us));
+	}
+	return json_pack("{s:s, s:s, s:s, s:o, s:o}", "host", m->host, "version", DIBS_VERSION,
+		"guard", "off", "gpus", gpus, "leases", leases);
+}
+
+static int get_status(
+	struct manager *m, struct connection *c, const void *parameters, struct error *err)
+{
+	if (c->more) {
+		c->watches_status = true; /* and stays busy: the call never ends */
+		connection_continue(c, api_status(m));
+	} else {
+		connection_reply(c, api_status(m));
+	}
+	return 0;
+}
+
+const struct method api_status_methods[] = {
+	{ .name = "org.dibs.GetStatus", .handler = get_status },
+	{ 0 },
+};

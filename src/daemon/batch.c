@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The order of a settlement: time, queue, store, world, answers. What is done in the last two steps
+ * can bring new facts (a process that has ended meanwhile); they are recorded as changes of the
+ * next settlement.
+ *
+ * Running out of memory while a change is recorded would leave pool and store apart, so that ends
+ * the daemon: its leases are on disk, and the next start takes them up.
+ */
+#include "daemon/batch.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "daemon/api.h"
+#include "daemon/lifecycle.h"
+#include "daemon/sensor.h"
+#include "daemon/watch.h"
+#include "policy/queue.h"
+
+#define CALLS_MAX    64 /* answered by one commit; then it is settled without waiting for more */
+#define RETRY_MIN_US (1 * USEC_PER_SEC)
+#define RETRY_MAX_US (30 * USEC_PER_SEC)
+
+struct lease_change {
+	struct lease *lease; /* borrowed from the pool */
+	struct lease before; /* a shallow copy; its strings are the lease's own */
+};
+
+struct gpu_change {
+	unsigned slot;
+	struct gpu before; /* only decisions and history are put back */
+};
+
+struct reply {
+	struct connection *connection; /* borrowed; NULL = has gone */
+	char *text;                    /* owned */
+	bool final;
+};
+
+struct changes {
+	struct lease_change *leases;
+	struct gpu_change *gpus;
+	struct event *events;
+	struct reply *replies;
+	size_t n_leases, n_gpus, n_events, n_replies;
+	size_t allocated_leases, allocated_gpus, allocated_events, allocated_replies;
+};
+
+struct batch {
+	struct manager *manager; /* borrowed */
+	struct changes changes;
+	sd_event_source *source, *retry;
+	unsigned calls;
+	bool want_pass;
+	bool settling;
+	int64_t retry_us; /* 0 = the store works */
+};
+
+/* Room for one more member of an array. */
+static void *grow(void *array, size_t n, size_t *allocated, size_t size)
+{
+	void *larger;
+
+	if (n < *allocated)
+		return array;
+	*allocated = *allocated ? *allocated * 2 : 16;
+	larger = reallocarray(array, *allocated, size);
+	if (!larger) {
+		log_error("out of memory; leases are safe on disk");
+		abort();
+	}
+	return larger;
+}
+#define GROW(changes, member)                                                 \
+	((changes)->member = grow((changes)->member, (changes)->n_##member,   \
+		 &(changes)->allocated_##member, sizeof(*(changes)->member)), \
+		&(changes)->member[(changes)->n_##member++])
+
+static void changes_clear(struct changes *changes)
+{
+	for (size_t i = 0; i < changes->n_replies; i++)
+		free(changes->replies[i].text);
+	free(changes->leases);
+	free(changes->gpus);
+	free(changes->events);
+	free(changes->replies);
+	*changes = (struct changes){ 0 };
+}
+
+void batch_kick(struct manager *m)
+{
+	if (m->batch->source)
+		sd_event_source_set_enabled(m->batch->source, SD_EVENT_ONESHOT);
+}
+
+void batch_touch(struct manager *m, struct lease *lease)
+{
+	struct watch *watch = watch_of(lease);
+	struct lease_change *change;
+
+	batch_kick(m);
+	if (watch->touched)
+		return;
+	watch->touched = true;
+	change = GROW(&m->batch->changes, leases);
+	*change = (struct lease_change){ .lease = lease, .before = *lease };
+}
+
+void batch_touch_gpu(struct manager *m, unsigned slot)
+{
+	struct changes *changes = &m->batch->changes;
+	struct gpu_change *change;
+
+	batch_kick(m);
+	for (size_t i = 0; i < changes->n_gpus; i++)
+		if (changes->gpus[i].slot == slot)
+			return;
+	change = GROW(changes, gpus);
+	change->slot = slot;
+	change->before = m->pool->gpus[slot];
+}
+
+void batch_event(struct manager *m, enum event_kind kind, int64_t lease, uid_t uid, const char *gpu,
+	const char *detail)
+{
+	struct event *event = GROW(&m->batch->changes, events);
+
+	batch_kick(m);
+	*event = (struct event){
+		.at_us = clock_now(&m->clock),
+		.wall_us = clock_wall(),
+		.kind = kind,
+		.lease = lease,
+		.uid = uid,
+	};
+	text_copy(event->gpu, sizeof(event->gpu), gpu ? gpu : "");
+	text_copy(event->detail, sizeof(event->detail), detail ? detail : "");
+}
+
+void batch_want_pass(struct manager *m)
+{
+	m->batch->want_pass = true;
+	batch_kick(m);
+}
+
+void batch_reply(struct manager *m, struct connection *connection, char *text, bool final)
+{
+	struct reply *reply;
+
+	reply = GROW(&m->batch->changes, replies);
+	*reply = (struct reply){ .connection = connection, .text = text, .final = final };
+	batch_kick(m);
+}
+
+void batch_forget(struct manager *m, const struct connection *connection)
+{
+	struct changes *changes = &m->batch->changes;
+
+	for (size_t i = 0; i < changes->n_replies; i++)
+		if (changes->replies[i].connection == connection)
+			changes->replies[i].connection = NULL;
+}
+
+static void run_queue(struct manager *m)
+{
+	struct queue_start starts[GPU_MAX]; /* every start takes at least one GPU */
+	size_t n;
+
+	if (!m->batch->want_pass || sensor_paused(m->sensor))
+		return;
+	m->batch->want_pass = false;
+	n = queue_pass(m->pool, clock_now(&m->clock), starts, ELEMENTSOF(starts));
+	for (size_t i = 0; i < n; i++)
+		lifecycle_grant(m, starts[i].lease, &starts[i].gpus);
+}
+
+static struct verdict why_not_now(const struct manager *m, const struct lease *lease)
+{
+	if (sensor_paused(m->sensor))
+		return verdict_make(VERDICT_NOT_FREE, "sensor.paused",
+			"no lease starts while the sensor is paused by an administrator; try again "
+			"later");
+	return queue_why(m->pool, lease, clock_to_wall_offset(&m->clock));
+}
+
+/* New requests that the queue did not start: those that would not wait leave, the others are
+ * journaled. */
+static void admit_waiting(struct manager *m, struct changes *changes)
+{
+	for (size_t i = 0; i < changes->n_leases; i++) {
+		struct lease *lease = changes->leases[i].lease;
+		struct watch *watch = watch_of(lease);
+
+		if (watch->stored || lease->state != LEASE_WAITING)
+			continue;
+		if (lease->request.wait_us == 0) {
+			struct verdict why = why_not_now(m, lease);
+
+			lease->state = LEASE_ENDED;
+			if (watch->connection)
+				connection_refuse(watch->connection, &why);
+		} else {
+			batch_event(
+				m, EVENT_QUEUED, lease->id, lease->uid, NULL, lease->request.note);
+		}
+	}
+}
+
+static int put_leases(
+	struct manager *m, const struct changes *changes, bool ended, struct error *err)
+{
+	for (size_t i = 0; i < changes->n_leases; i++) {
+		struct lease *lease = changes->leases[i].lease;
+		int r;
+
+		if ((lease->state == LEASE_ENDED) != ended || (ended && !watch_of(lease)->stored))
+			continue;
+		r = m->store->ops->put_lease(m->store, m->pool, lease, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int persist(struct manager *m, const struct changes *changes, struct error *err)
+{
+	const struct store_ops *ops = m->store->ops;
+	struct clock_mark mark;
+	int r;
+
+	r = ops->begin(m->store, err);
+	if (r < 0)
+		return r;
+	clock_mark(&m->clock, &mark);
+	r = ops->put_mark(m->store, &mark, err);
+	/* Those that end first: a GPU has one holder at any moment, also within the transaction. */
+	if (r >= 0)
+		r = put_leases(m, changes, true, err);
+	if (r >= 0)
+		r = put_leases(m, changes, false, err);
+	for (size_t i = 0; r >= 0 && i < changes->n_gpus; i++)
+		r = ops->put_gpu(m->store, &m->pool->gpus[changes->gpus[i].slot], err);
+	for (size_t i = 0; r >= 0 && i < changes->n_events; i++)
+		r = ops->add_event(m->store, &changes->events[i], err);
+	if (r >= 0)
+		r = ops->commit(m->store, err);
+	if (r < 0)
+		ops->rollback(m->store);
+	return r;
+}
+
+static void send_fault(struct connection *c, const struct error *err)
+{
+	_cleanup_(freep) char *text = message_fault(err);
+
+	connection_send(c, text, true);
+}
+
+/* Nothing that was changed is true: puts it all back, and says so to everybody who waits for an
+ * answer. */
+static void undo(struct manager *m, struct changes *changes, const struct error *err)
+{
+	for (size_t i = 0; i < changes->n_gpus; i++) {
+		struct gpu *gpu = &m->pool->gpus[changes->gpus[i].slot];
+		const struct gpu *before = &changes->gpus[i].before;
+
+		gpu->drained = before->drained;
+		memcpy(gpu->drain_reason, before->drain_reason, sizeof(gpu->drain_reason));
+		gpu->free_since_us = before->free_since_us;
+		memcpy(gpu->recent, before->recent, sizeof(gpu->recent));
+		gpu->n_recent = before->n_recent;
+	}
+	for (size_t i = 0; i < changes->n_leases; i++) {
+		struct lease *lease = changes->leases[i].lease;
+		struct watch *watch = watch_of(lease);
+
+		watch->touched = false;
+		if (watch->stored) {
+			bool attached = watch->connection != NULL;
+
+			*lease = changes->leases[i].before;
+			lease->attached = attached;
+			continue;
+		}
+		lease->state = LEASE_ENDED;
+		if (watch->connection)
+			send_fault(watch->connection, err);
+		watch_free(lease);
+	}
+	for (size_t i = 0; i < changes->n_replies; i++)
+		if (changes->replies[i].connection && changes->replies[i].final)
+			send_fault(changes->replies[i].connection, err);
+	m->batch->want_pass = true;
+}
+
+static void apply(struct manager *m, struct changes *changes)
+{
+	for (int ended = 1; ended >= 0; ended--)
+		for (size_t i = 0; i < changes->n_leases; i++) {
+			struct lease *lease = changes->leases[i].lease;
+
+			if ((changes->leases[i].before.state == LEASE_ENDED) != ended)
+				continue;
+			lifecycle_apply(m, lease);
+		}
+	for (size_t i = 0; i < changes->n_replies; i++)
+		if (changes->replies[i].connection)
+			connection_send(changes->replies[i].connection, changes->replies[i].text,
+				changes->replies[i].final);
+}
+
+/* Notes what each lease was when it was stored: while effects are applied, some change again. */
+static void mark_stored(struct changes *changes)
+{
+	for (size_t i = 0; i < changes->n_leases; i++) {
+		struct lease *lease = changes->leases[i].lease;
+		struct watch *watch = watch_of(lease);
+
+		changes->leases[i].before.state = lease->state;
+		watch->touched = false;
+		watch->stored = watch->stored || lease->state != LEASE_ENDED;
+	}
+}
+
+static void store_failed(struct manager *m, const struct error *err)
+{
+	struct batch *batch = m->batch;
+
+	if (batch->retry_us == 0)
+		log_error("%s; nothing is granted or changed until it works again", err->text);
+	batch->retry_us = MIN(MAX(batch->retry_us * 2, RETRY_MIN_US), RETRY_MAX_US);
+	sd_event_source_set_time_relative(batch->retry, (uint64_t)batch->retry_us);
+	sd_event_source_set_enabled(batch->retry, SD_EVENT_ONESHOT);
+}
+
+static void store_works(struct manager *m)
+{
+	if (m->batch->retry_us > 0)
+		log_info("the store works again");
+	m->batch->retry_us = 0;
+	sd_event_source_set_enabled(m->batch->retry, SD_EVENT_OFF);
+}
+
+static void arm_deadline(struct manager *m)
+{
+	int64_t next_us = clock_to_boottime(&m->clock, lifecycle_next(m));
+
+	/* What is due but could not be stored is looked at again by on_retry. */
+	if (next_us == TIME_NEVER || m->batch->retry_us > 0) {
+		sd_event_source_set_enabled(m->deadline, SD_EVENT_OFF);
+		return;
+	}
+	sd_event_source_set_time(m->deadline, (uint64_t)MAX(next_us, 0));
+	sd_event_source_set_enabled(m->deadline, SD_EVENT_ONESHOT);
+}
+
+static void batch_settle(struct manager *m)
+{
+	struct batch *batch = m->batch;
+	struct changes changes;
+	struct error err = { 0 };
+
+	batch->settling = true;
+	batch->calls = 0;
+	lifecycle_due(m);
+	run_queue(m);
+	admit_waiting(m, &batch->changes);
+	changes = batch->changes;
+	batch->changes = (struct changes){ 0 };
+
+	if (changes.n_leases + changes.n_gpus + changes.n_events > 0 &&
+		persist(m, &changes, &err) < 0) {
+		store_failed(m, &err);
+		undo(m, &changes, &err);
+	} else {
+		if (changes.n_leases + changes.n_gpus + changes.n_events > 0)
+			store_works(m);
+		mark_stored(&changes);
+		apply(m, &changes);
+	}
+	batch->settling = false;
+	if (batch->changes.n_leases == 0)
+		pool_sweep(m->pool);
+	api_request_positions(m);
+	server_status_changed(m->server);
+	arm_deadline(m);
+	changes_clear(&changes);
+}
+
+void batch_call(struct manager *m)
+{
+	batch_kick(m);
+	if (++m->batch->calls >= CALLS_MAX && !m->batch->settling)
+		batch_settle(m);
+}
+
+static int on_settle(sd_event_source *source, void *userdata)
+{
+	batch_settle(userdata);
+	return 0;
+}
+
+/* The store failed a while ago: facts that could not be recorded are looked at again. */
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct manager *m = userdata;
+
+	for (size_t i = 0; i < m->pool->n_leases; i++)
+		if (lease_holds(m->pool->leases[i]) && m->pool->leases[i]->kind == LEASE_RUN)
+			watch_check(m->pool->leases[i]);
+	/* Something to write even if nothing is due: it shows whether the store works again. */
+	batch_event(m, EVENT_RECOVERED, 0, EVENT_NOBODY, NULL, NULL);
+	return 0;
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	batch_want_pass(userdata);
+	return 0;
+}
+
+int batch_new(struct manager *m, struct batch **ret)
+{
+	struct batch *batch = calloc(1, sizeof(*batch));
+	int r;
+
+	if (!batch)
+		return -ENOMEM;
+	batch->manager = m;
+	m->batch = *ret = batch;
+	r = sd_event_add_defer(m->event, &batch->source, on_settle, m);
+	if (r < 0)
+		return r;
+	/* After everything else that is ready: what arrives together shares one commit. */
+	r = sd_event_source_set_priority(batch->source, SD_EVENT_PRIORITY_IDLE);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(batch->source, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_time_relative(
+			m->event, &batch->retry, CLOCK_BOOTTIME, 0, 0, on_retry, m);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(batch->retry, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_time(
+			m->event, &m->deadline, CLOCK_BOOTTIME, 0, 1000, on_deadline, m);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(m->deadline, SD_EVENT_OFF);
+	return r;
+}
+
+struct batch *batch_free(struct batch *batch)
+{
+	if (!batch)
+		return NULL;
+	sd_event_source_disable_unref(batch->source);
+	sd_event_source_disable_unref(batch->retry);
+	changes_clear(&batch->changes);
+	free(batch);
+	return NULL;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Changes and answers that share one commit.
+ *
+ * Handlers change the pool in memory and leave their replies here. When the loop has nothing else
+ * to do (or the batch is large) it is settled: time is looked at, the queue gets its pass,
+ * everything that changed is written in one transaction, and only after the commit effects are
+ * applied and replies sent. If the commit fails, the pool is put back to what the store has and
+ * every reply becomes a fault: nothing was promised, nothing is half done.
+ */
+#pragma once
+
+#include "daemon/manager.h"
+#include "model/event.h"
+#include "model/verdict.h"
+
+struct connection;
+
+int batch_new(struct manager *m, struct batch **ret);
+struct batch *batch_free(struct batch *batch);
+
+/* A lease is about to be changed (or, new, was just added to the pool): remembers how it was, and
+ * that it is to be stored. Must be called before the change. */
+void batch_touch(struct manager *m, struct lease *lease);
+
+/* The same for the decisions and the history of a GPU. */
+void batch_touch_gpu(struct manager *m, unsigned slot);
+
+/* Adds a line to the journal. lease, gpu and detail may be 0, NULL, NULL. */
+void batch_event(struct manager *m, enum event_kind kind, int64_t lease, uid_t uid, const char *gpu,
+	const char *detail);
+
+/* Something changed that may let a waiting lease start. */
+void batch_want_pass(struct manager *m);
+
+/* An answer, sent after the commit. Takes ownership of text (NULL: no memory; the connection is
+ * closed then). final: the call is answered; a commit that fails turns it into a fault. */
+void batch_reply(struct manager *m, struct connection *connection, char *text, bool final);
+
+/* Forgets the answers to a connection that is closing. */
+void batch_forget(struct manager *m, const struct connection *connection);
+
+/* Asks to be settled soon. */
+void batch_kick(struct manager *m);
+
+/* A call was handled: settles at once when many share the batch already. */
+void batch_call(struct manager *m);

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/inventory.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/batch.h"
+#include "daemon/server.h"
+#include "policy/admit.h"
+#include "priv/process.h"
+
+/* The lease whose cgroup a process is in, by the name that the daemon gave it; 0 = none. */
+static int64_t lease_of_cgroup(const struct manager *m, pid_t pid)
+{
+	char path[PATH_MAX];
+	const char *at;
+	uint64_t id;
+
+	if (!m->cgroup_root || process_cgroup(pid, path, sizeof(path)) < 0)
+		return 0;
+	at = strstr(path, "/lease-");
+	if (!at || sscanf(at, "/lease-%" SCNu64, &id) != 1)
+		return 0;
+	return (int64_t)id;
+}
+
+/* Which lease gives the process the right to be on this GPU: the one that holds the GPU, if the
+ * process is in its cgroup, or if it is of the same user and the lease knows no cgroup. */
+static int64_t right_of(const struct manager *m, unsigned slot, const struct gpu_process *p)
+{
+	const struct lease *holder = pool_holder(m->pool, slot);
+
+	if (!holder)
+		return 0;
+	if (holder->kind == LEASE_RUN && holder->cgroup)
+		return lease_of_cgroup(m, p->pid) == holder->id ? holder->id : 0;
+	return p->uid == holder->uid ? holder->id : 0;
+}
+
+static const struct gpu_process *find_process(const struct gpu *gpu, pid_t pid, uint64_t ticks)
+{
+	for (size_t i = 0; i < gpu->n_processes; i++)
+		if (gpu->processes[i].pid == pid && gpu->processes[i].start_ticks == ticks)
+			return &gpu->processes[i];
+	return NULL;
+}
+
+/* Adds what /proc knows to the processes of a sample, and takes them over. */
+static void take_processes(struct manager *m, unsigned slot, struct gpu *seen)
+{
+	struct gpu *gpu = &m->pool->gpus[slot];
+	size_t kept = 0;
+
+	for (size_t i = 0; i < seen->n_processes; i++) {
+		struct gpu_process p = seen->processes[i];
+		const struct gpu_process *known;
+
+		if (process_start_ticks(p.pid, &p.start_ticks) < 0)
+			continue;
+		known = find_process(gpu, p.pid, p.start_ticks);
+		if (known) {
+			p.uid = known->uid;
+			memcpy(p.command, known->command, sizeof(p.command));
+		} else if (process_uid(p.pid, &p.uid) < 0 ||
+			   process_command(p.pid, p.command, sizeof(p.command)) < 0) {
+			continue;
+		}
+		p.lease = right_of(m, slot, &p);
+		seen->processes[kept++] = p;
+	}
+	free(gpu->processes);
+	gpu->processes = TAKE_PTR(seen->processes);
+	gpu->n_processes = kept;
+	seen->n_processes = 0;
+}
+
+static void take_metrics(struct gpu *gpu, const struct gpu *seen)
+{
+	memcpy(gpu->model, seen->model, sizeof(gpu->model));
+	memcpy(gpu->pci, seen->pci, sizeof(gpu->pci));
+	memcpy(gpu->fault, seen->fault, sizeof(gpu->fault));
+	gpu->vendor = seen->vendor;
+	gpu->index = seen->index;
+	gpu->minor = seen->minor;
+	gpu->memory_mib = seen->memory_mib;
+	gpu->memory_used_mib = seen->memory_used_mib;
+	gpu->utilization = seen->utilization;
+	gpu->temperature_c = seen->temperature_c;
+	gpu->power_w = seen->power_w;
+}
+
+static bool works(const struct gpu *gpu)
+{
+	return gpu->present && !gpu->fault[0];
+}
+
+/* Journals a GPU that went or came back. */
+static void note_change(struct manager *m, const struct gpu *gpu, bool worked)
+{
+	if (works(gpu) == worked)
+		return;
+	batch_event(m, worked ? EVENT_GPU_LOST : EVENT_GPU_BACK, 0, EVENT_NOBODY, gpu->uuid,
+		gpu->fault);
+	log_warning("GPU %d (%s) %s%s", gpu->index, gpu->uuid, worked ? "is lost" : "is back",
+		!worked         ? ""
+		: gpu->fault[0] ? ": see 'dibs status'"
+				: ": the sensor does not see it");
+}
+
+static void recompute_eligible(struct manager *m)
+{
+	for (size_t i = 0; i < m->pool->n_leases; i++)
+		m->pool->leases[i]->eligible =
+			admit_eligible(m->pool, &m->pool->leases[i]->request);
+}
+
+/* The slot for a GPU of the sample, made if it was never seen. */
+static int slot_for(struct manager *m, const struct gpu *seen, bool *ret_new)
+{
+	int slot = pool_slot_by_uuid(m->pool, seen->uuid);
+
+	*ret_new = slot < 0;
+	if (slot >= 0)
+		return slot;
+	slot = pool_add_gpu(m->pool, seen->uuid);
+	if (slot < 0)
+		log_error("more than %d GPUs: %s is left out", GPU_MAX, seen->uuid);
+	return slot;
+}
+
+static void take_links(struct manager *m, const struct sample *sample, const int *slots)
+{
+	for (unsigned i = 0; i < sample->n_gpus; i++)
+		for (unsigned j = 0; slots[i] >= 0 && j < sample->n_gpus; j++)
+			if (slots[j] >= 0)
+				m->pool->gpus[slots[i]].link[slots[j]] = sample->gpus[i].link[j];
+}
+
+/* The GPUs that could be handed out if nobody held them. */
+static struct gpu_set usable(const struct manager *m)
+{
+	struct gpu_set set = { 0 };
+
+	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++)
+		if (gpu_is_healthy(&m->pool->gpus[slot]) && !gpu_is_foreign(&m->pool->gpus[slot]))
+			gpu_set_add(&set, slot);
+	return set;
+}
+
+/* The GPUs of the sample into the pool. Returns whether any is new. */
+static bool take_seen(
+	struct manager *m, struct sample *sample, int *slots, struct gpu_set *ret_seen)
+{
+	bool any_new = false;
+
+	for (unsigned i = 0; i < sample->n_gpus; i++) {
+		bool is_new, worked;
+		struct gpu *gpu;
+
+		slots[i] = slot_for(m, &sample->gpus[i], &is_new);
+		if (slots[i] < 0)
+			continue;
+		gpu = &m->pool->gpus[slots[i]];
+		worked = works(gpu) || is_new || !m->serving;
+		gpu_set_add(ret_seen, (unsigned)slots[i]);
+		take_metrics(gpu, &sample->gpus[i]);
+		gpu->present = true;
+		take_processes(m, (unsigned)slots[i], &sample->gpus[i]);
+		if (is_new) {
+			batch_touch_gpu(m, (unsigned)slots[i]);
+			batch_event(m, EVENT_GPU_SEEN, 0, EVENT_NOBODY, gpu->uuid, gpu->model);
+			any_new = true;
+		}
+		note_change(m, gpu, worked);
+	}
+	return any_new;
+}
+
+static void mark_unseen(struct manager *m, const struct gpu_set *seen, const char *why)
+{
+	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
+		struct gpu *gpu = &m->pool->gpus[slot];
+		bool worked = works(gpu);
+
+		if (gpu_set_has(seen, slot))
+			continue;
+		gpu->present = false;
+		text_copy(gpu->fault, sizeof(gpu->fault), why);
+		gpu->n_processes = 0;
+		note_change(m, gpu, worked);
+	}
+}
+
+void inventory_take(struct manager *m, struct sample *sample)
+{
+	struct gpu_set before = usable(m), after, seen = { 0 };
+	int slots[GPU_MAX];
+
+	if (take_seen(m, sample, slots, &seen))
+		recompute_eligible(m);
+	mark_unseen(m, &seen, sample->error);
+	take_links(m, sample, slots);
+	after = usable(m);
+	if (memcmp(&before, &after, sizeof(after)) != 0)
+		batch_want_pass(m);
+	server_status_changed(m->server);
+}
+
+void inventory_forget_absent(struct manager *m)
+{
+	for (unsigned slot = m->pool->n_gpus; slot-- > 0;) {
+		const struct gpu *gpu = &m->pool->gpus[slot];
+
+		if (gpu->present || pool_holder(m->pool, slot))
+			continue;
+		log_warning("GPU %s (%s), known from before, is not there any more", gpu->uuid,
+			gpu->model);
+		pool_remove_gpu(m->pool, slot);
+	}
+	recompute_eligible(m);
+}

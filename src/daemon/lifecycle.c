@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/lifecycle.h"
+
+#include <signal.h>
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "daemon/api.h"
+#include "daemon/batch.h"
+#include "daemon/watch.h"
+#include "policy/admit.h"
+#include "policy/queue.h"
+#include "policy/transition.h"
+#include "priv/process.h"
+
+void lifecycle_grant(struct manager *m, struct lease *lease, const struct gpu_set *gpus)
+{
+	char list[GPU_LIST_SIZE], detail[EVENT_DETAIL_SIZE];
+
+	batch_touch(m, lease);
+	transition_grant(lease, gpus, clock_now(&m->clock));
+	pool_format_gpus(m->pool, gpus, list, sizeof(list));
+	snprintf(detail, sizeof(detail), "GPU %.300s", list);
+	batch_event(m, EVENT_GRANTED, lease->id, lease->uid, NULL, detail);
+}
+
+void lifecycle_end(struct manager *m, struct lease *lease, enum lease_end why, int64_t at_us,
+	uid_t actor, const char *detail)
+{
+	struct watch *watch = watch_of(lease);
+
+	if (lease->state == LEASE_ENDED)
+		return;
+	batch_touch(m, lease);
+	if (lease_holds(lease))
+		gpu_set_foreach (slot, &lease->gpus)
+			batch_touch_gpu(m, slot);
+	transition_end(m->pool, lease, why, at_us);
+	if (watch->stored)
+		batch_event(m, EVENT_ENDED, lease->id, actor, NULL,
+			detail ? detail : lease_end_to_string(lease->end));
+	batch_want_pass(m);
+}
+
+void lifecycle_warn(
+	struct manager *m, struct lease *lease, enum lease_end why, uid_t actor, const char *detail)
+{
+	if (lease->state != LEASE_ACTIVE)
+		return;
+	batch_touch(m, lease);
+	transition_warn(lease, why, clock_now(&m->clock), m->config->kill_grace_us);
+	batch_event(m, EVENT_WARNED, lease->id, actor, NULL,
+		detail ? detail : lease_end_to_string(why));
+}
+
+void lifecycle_release(
+	struct manager *m, struct lease *lease, enum lease_end why, uid_t actor, const char *detail)
+{
+	if (lease->kind == LEASE_RUN && lease_holds(lease))
+		lifecycle_warn(m, lease, why, actor, detail);
+	else
+		lifecycle_end(m, lease, why, clock_now(&m->clock), actor, detail);
+}
+
+static void end_waiting(struct manager *m, struct lease *lease)
+{
+	struct verdict why = queue_why(m->pool, lease, clock_to_wall_offset(&m->clock));
+	struct watch *watch = watch_of(lease);
+
+	free(watch->farewell);
+	watch->farewell = strdup(why.text);
+	lifecycle_end(m, lease, LEASE_END_TIMEOUT, lease->wait_until_us, EVENT_NOBODY, why.text);
+}
+
+/* A client that waited when the daemon was stopped, and did not come back in time. */
+static bool is_deserted(const struct manager *m, const struct lease *lease)
+{
+	return lease->state == LEASE_WAITING && !lease->attached &&
+	       clock_now(&m->clock) >= m->reattach_until_us;
+}
+
+void lifecycle_due(struct manager *m)
+{
+	int64_t now_us = clock_now(&m->clock);
+
+	for (size_t i = 0; i < m->pool->n_leases; i++) {
+		struct lease *lease = m->pool->leases[i];
+		int64_t next_us;
+
+		if (is_deserted(m, lease)) {
+			lifecycle_end(m, lease, LEASE_END_GONE, now_us, EVENT_NOBODY, NULL);
+			continue;
+		}
+		switch (transition_due(lease, now_us, &next_us)) {
+		case DUE_NOTHING:
+			break;
+		case DUE_TIMEOUT:
+			end_waiting(m, lease);
+			break;
+		case DUE_EXPIRE:
+			lifecycle_end(
+				m, lease, LEASE_END_EXPIRED, lease->until_us, EVENT_NOBODY, NULL);
+			break;
+		case DUE_WARN:
+			lifecycle_warn(m, lease, LEASE_END_LIMIT, EVENT_NOBODY, NULL);
+			break;
+		case DUE_KILL:
+			lease->kill_us =
+				TIME_NEVER; /* once a start is enough: SIGKILL stays pending */
+			watch_kill(lease);
+			break;
+		}
+	}
+}
+
+int64_t lifecycle_next(const struct manager *m)
+{
+	int64_t now_us = clock_now(&m->clock), next_us = TIME_NEVER;
+
+	for (size_t i = 0; i < m->pool->n_leases; i++) {
+		const struct lease *lease = m->pool->leases[i];
+		int64_t at_us;
+
+		if (transition_due(lease, now_us, &at_us) != DUE_NOTHING)
+			return now_us;
+		next_us = MIN(next_us, at_us);
+		if (lease->state == LEASE_WAITING && !lease->attached)
+			next_us = MIN(next_us, m->reattach_until_us);
+	}
+	return next_us;
+}
+
+void lifecycle_apply(struct manager *m, struct lease *lease)
+{
+	switch (lease->state) {
+	case LEASE_WAITING:
+	case LEASE_ACTIVE:
+		/* Also while it waits: moving a process can take the kernel milliseconds, better
+		 * now than when its turn comes. */
+		if (lease->kind == LEASE_RUN)
+			watch_cgroup(lease);
+		api_request_tell(m, lease);
+		if (lease->kind == LEASE_RUN && lease->state == LEASE_ACTIVE)
+			watch_leader(lease);
+		watch_check(lease);
+		break;
+	case LEASE_GRACE:
+		watch_signal(lease, SIGTERM);
+		watch_signal(lease, SIGCONT); /* a stopped process would not see it */
+		break;
+	case LEASE_ENDED:
+		api_request_tell(m, lease);
+		watch_bury(m, lease->id);
+		watch_free(lease);
+		break;
+	case LEASE_BOOKED:
+	case LEASE_STATE_MAX:
+	case LEASE_STATE_INVALID:
+		break;
+	}
+}
+
+static void reconcile_waiting(struct manager *m, struct lease *lease)
+{
+	int fd = m->clock.new_boot ? -1 : process_open(lease->pid, lease->start_ticks);
+
+	if (fd < 0)
+		lifecycle_end(m, lease, LEASE_END_GONE, clock_now(&m->clock), EVENT_NOBODY, NULL);
+	closep(&fd);
+}
+
+static void reconcile_run(struct manager *m, struct lease *lease)
+{
+	if (m->clock.new_boot) {
+		lifecycle_end(m, lease, LEASE_END_REBOOT, clock_now(&m->clock), EVENT_NOBODY, NULL);
+		return;
+	}
+	watch_leader(lease);
+	watch_cgroup(lease);
+	watch_check(lease);
+	if (lease->state == LEASE_GRACE) {
+		watch_signal(lease, SIGTERM);
+		watch_signal(lease, SIGCONT);
+	}
+}
+
+int lifecycle_reconcile(struct manager *m)
+{
+	for (size_t i = 0; i < m->pool->n_leases; i++) {
+		struct lease *lease = m->pool->leases[i];
+		int r = watch_new(m, lease);
+
+		if (r < 0)
+			return r;
+		watch_of(lease)->stored = true;
+		lease->eligible = admit_eligible(m->pool, &lease->request);
+		if (lease->state == LEASE_WAITING)
+			reconcile_waiting(m, lease);
+		else if (lease->kind == LEASE_RUN && lease_holds(lease))
+			reconcile_run(m, lease);
+	}
+	if (m->clock.new_boot)
+		log_info("the machine was booted: runs have ended, holds go on");
+	watch_adopt_orphans(m);
+	return 0;
+}

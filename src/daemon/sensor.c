@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/sensor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pwd.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "daemon/batch.h"
+#include "daemon/inventory.h"
+#include "dibs-config.h"
+#include "gpu/sample.h"
+#include "priv/spawn.h"
+
+#define PAUSE_MIN_US                                                                 \
+	(1 * USEC_PER_SEC) /* before it is started again; doubled each time it fails \
+			    */
+#define PAUSE_MAX_US (60 * USEC_PER_SEC)
+#define NOBODY       65534
+
+struct sensor {
+	struct manager *manager; /* borrowed */
+	const char *sim;         /* borrowed; NULL = real GPUs */
+	char *program;           /* owned */
+	uid_t uid;
+	gid_t gid;
+	pid_t pid; /* 0 = none runs */
+	int pidfd, fd;
+	sd_event_source *output, *exit, *silence, *restart;
+	char *line; /* owned; what was read of the line that is being read */
+	size_t size, allocated;
+	int64_t pause_us;
+	bool paused, ready;
+	char last_error[GPU_REASON_SIZE]; /* the latest that was logged */
+	struct sample *sample;            /* owned; reused */
+};
+
+/* Whether to serve is not the sensor's to decide: no GPUs is an answer too. */
+static void become_ready(struct sensor *sensor)
+{
+	if (sensor->ready)
+		return;
+	sensor->ready = true;
+	manager_ready(sensor->manager);
+}
+
+static void take_line(struct sensor *sensor, const char *line, size_t size)
+{
+	struct error err = { 0 };
+
+	sample_clear(sensor->sample);
+	if (sample_decode(line, size, sensor->sample, &err) < 0) {
+		log_error("the sensor sent a line that is not a sample: %s", err.text);
+		kill(sensor->pid, SIGKILL);
+		return;
+	}
+	if (strcmp(sensor->sample->error, sensor->last_error) != 0) {
+		text_copy(sensor->last_error, sizeof(sensor->last_error), sensor->sample->error);
+		if (sensor->last_error[0])
+			log_warning("the sensor cannot read any GPU: %s", sensor->last_error);
+	}
+	sensor->pause_us = PAUSE_MIN_US;
+	sd_event_source_set_time_relative(
+		sensor->silence, (uint64_t)sensor->manager->config->sensor_deadline_us);
+	inventory_take(sensor->manager, sensor->sample);
+	become_ready(sensor);
+}
+
+static void take_lines(struct sensor *sensor)
+{
+	char *start = sensor->line, *end;
+
+	while ((end = memchr(start, '\n', sensor->size - (size_t)(start - sensor->line)))) {
+		take_line(sensor, start, (size_t)(end - start));
+		start = end + 1;
+	}
+	sensor->size -= (size_t)(start - sensor->line);
+	memmove(sensor->line, start, sensor->size);
+}
+
+static int on_output(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct sensor *sensor = userdata;
+	ssize_t n;
+
+	if (sensor->size == sensor->allocated) {
+		size_t larger = MAX(sensor->allocated * 2, (size_t)16384);
+		char *line = larger > SAMPLE_LINE_MAX ? NULL : realloc(sensor->line, larger);
+
+		if (!line) {
+			log_error("the sensor sent a line of more than %zu bytes", sensor->size);
+			kill(sensor->pid, SIGKILL);
+			sd_event_source_set_enabled(source, SD_EVENT_OFF);
+			return 0;
+		}
+		sensor->line = line;
+		sensor->allocated = larger;
+	}
+	n = read(fd, sensor->line + sensor->size, sensor->allocated - sensor->size);
+	if (n > 0) {
+		sensor->size += (size_t)n;
+		take_lines(sensor);
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		sd_event_source_set_enabled(source, SD_EVENT_OFF); /* its exit follows */
+	}
+	return 0;
+}
+
+static void forget_process(struct sensor *sensor)
+{
+	sensor->output = sd_event_source_disable_unref(sensor->output);
+	sensor->exit = sd_event_source_disable_unref(sensor->exit);
+	closep(&sensor->fd);
+	closep(&sensor->pidfd);
+	sensor->fd = sensor->pidfd = -1;
+	sensor->pid = 0;
+	sensor->size = 0;
+}
+
+static void schedule_restart(struct sensor *sensor)
+{
+	sd_event_source_set_time_relative(sensor->restart, (uint64_t)sensor->pause_us);
+	sd_event_source_set_enabled(sensor->restart, SD_EVENT_ONESHOT);
+	sensor->pause_us = MIN(sensor->pause_us * 2, PAUSE_MAX_US);
+}
+
+static int on_exit_of_sensor(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct sensor *sensor = userdata;
+	siginfo_t info = { 0 };
+
+	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+		return 0;
+	log_warning("the sensor ended (%s %d); it is started again",
+		info.si_code == CLD_EXITED ? "status" : "signal", info.si_status);
+	forget_process(sensor);
+	schedule_restart(sensor);
+	return 0;
+}
+
+static int on_silence(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct sensor *sensor = userdata;
+
+	become_ready(sensor);
+	if (sensor->pid > 0) {
+		log_warning("the sensor was silent for too long; it is killed");
+		kill(sensor->pid, SIGKILL);
+	}
+	return 0;
+}
+
+static int start(struct sensor *sensor, struct error *err)
+{
+	char interval[32];
+	const char *argv[] = { sensor->program, "--interval-ms", interval,
+		sensor->sim ? "--sim" : NULL, sensor->sim, NULL };
+	const char *env[4] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	_cleanup_(freep) char *path = NULL;
+	_cleanup_(closep) int reader = -1, writer = -1;
+	struct spawn what = { .argv = argv, .env = env, .uid = sensor->uid, .gid = sensor->gid };
+	int fds[2], r;
+
+	/* An administrator may tell us where the driver's library is; everything else of the
+	 * environment stays here. */
+	if (getenv("LD_LIBRARY_PATH")) {
+		path = text_format("LD_LIBRARY_PATH=%s", getenv("LD_LIBRARY_PATH"));
+		env[1] = path;
+	}
+	snprintf(interval, sizeof(interval), "%" PRId64,
+		sensor->manager->config->sensor_interval_us / 1000);
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return error_errno(err, -errno, "sensor.pipe", "cannot make a pipe");
+	reader = fds[0];
+	writer = fds[1];
+	fcntl(reader, F_SETFL, O_NONBLOCK);
+	what.stdout_fd = writer;
+	r = spawn(&what, &sensor->pid, err);
+	if (r < 0)
+		return r;
+	sensor->pidfd = r;
+	sensor->fd = TAKE_FD(reader);
+	r = sd_event_add_io(
+		sensor->manager->event, &sensor->output, sensor->fd, EPOLLIN, on_output, sensor);
+	if (r >= 0)
+		r = sd_event_add_io(sensor->manager->event, &sensor->exit, sensor->pidfd, EPOLLIN,
+			on_exit_of_sensor, sensor);
+	if (r >= 0) /* the last lines first, then the exit */
+		r = sd_event_source_set_priority(sensor->exit, SD_EVENT_PRIORITY_NORMAL + 1);
+	if (r < 0)
+		return error_errno(err, r, "sensor.watch", "cannot watch the sensor");
+	sd_event_source_set_time_relative(
+		sensor->silence, (uint64_t)sensor->manager->config->sensor_deadline_us);
+	return sd_event_source_set_enabled(sensor->silence, SD_EVENT_ON);
+}
+
+static int on_restart(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct sensor *sensor = userdata;
+	struct error err = { 0 };
+
+	if (sensor->paused || sensor->pid > 0)
+		return 0;
+	if (start(sensor, &err) < 0) {
+		log_error("cannot start the sensor: %s", err.text);
+		schedule_restart(sensor);
+	}
+	return 0;
+}
+
+void sensor_pause(struct sensor *sensor)
+{
+	if (sensor->paused)
+		return;
+	sensor->paused = true;
+	sd_event_source_set_enabled(sensor->restart, SD_EVENT_OFF);
+	sd_event_source_set_enabled(sensor->silence, SD_EVENT_OFF);
+	if (sensor->pid > 0) {
+		kill(sensor->pid, SIGKILL);
+		waitid(P_PIDFD, (id_t)sensor->pidfd, &(siginfo_t){ 0 }, WEXITED);
+		forget_process(sensor);
+	}
+	log_info("the sensor is paused; no lease starts until it is resumed");
+}
+
+void sensor_resume(struct sensor *sensor)
+{
+	if (!sensor->paused)
+		return;
+	sensor->paused = false;
+	sensor->pause_us = PAUSE_MIN_US;
+	on_restart(sensor->restart, 0, sensor);
+	batch_want_pass(sensor->manager);
+}
+
+bool sensor_paused(const struct sensor *sensor)
+{
+	return sensor->paused;
+}
+
+/* The program lies beside the daemon in a build tree, else where it was installed. */
+static char *find_program(void)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash, *beside = NULL;
+
+	if (n > 0) {
+		self[n] = '\0';
+		slash = strrchr(self, '/');
+		beside = text_format("%.*s/../sensor/dibs-sensor", (int)(slash - self), self);
+	}
+	if (beside && access(beside, X_OK) == 0)
+		return beside;
+	free(beside);
+	return strdup(DIBS_LIBEXECDIR "/dibs-sensor");
+}
+
+/* Who the sensor runs as: the user dibs of /etc/passwd (no NSS in a daemon), else nobody. */
+static void find_user(struct sensor *sensor)
+{
+	FILE *passwd;
+	struct passwd *entry;
+
+	sensor->uid = (uid_t)-1;
+	if (!sensor->manager->root)
+		return;
+	sensor->uid = sensor->gid = NOBODY;
+	passwd = fopen("/etc/passwd", "re");
+	while (passwd && (entry = fgetpwent(passwd)))
+		if (strcmp(entry->pw_name, "dibs") == 0) {
+			sensor->uid = entry->pw_uid;
+			sensor->gid = entry->pw_gid;
+		}
+	if (passwd)
+		fclose(passwd);
+}
+
+int sensor_new(struct manager *m, const char *sim, struct sensor **ret, struct error *err)
+{
+	struct sensor *sensor = calloc(1, sizeof(*sensor));
+	int r;
+
+	if (!sensor)
+		return -ENOMEM;
+	*ret = sensor;
+	sensor->manager = m;
+	sensor->sim = sim;
+	sensor->fd = sensor->pidfd = -1;
+	sensor->pause_us = PAUSE_MIN_US;
+	sensor->program = find_program();
+	sensor->sample = sample_new();
+	if (!sensor->program || !sensor->sample)
+		return -ENOMEM;
+	find_user(sensor);
+	r = sd_event_add_time_relative(
+		m->event, &sensor->silence, CLOCK_BOOTTIME, 0, 0, on_silence, sensor);
+	if (r >= 0)
+		r = sd_event_add_time_relative(
+			m->event, &sensor->restart, CLOCK_BOOTTIME, 0, 0, on_restart, sensor);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(sensor->restart, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(sensor->silence, SD_EVENT_OFF);
+	return r < 0 ? error_errno(err, r, "sensor.timer", "cannot make a timer") : 0;
+}
+
+int sensor_start(struct sensor *sensor, struct error *err)
+{
+	return start(sensor, err);
+}
+
+struct sensor *sensor_free(struct sensor *sensor)
+{
+	if (!sensor)
+		return NULL;
+	if (sensor->pid > 0) {
+		kill(sensor->pid, SIGKILL);
+		waitid(P_PIDFD, (id_t)sensor->pidfd, &(siginfo_t){ 0 }, WEXITED);
+	}
+	forget_process(sensor);
+	sd_event_source_disable_unref(sensor->silence);
+	sd_event_source_disable_unref(sensor->restart);
+	sample_free(sensor->sample);
+	free(sensor->line);
+	free(sensor->program);
+	free(sensor);
+	return NULL;
+}

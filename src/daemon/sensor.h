@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The link to dibs-sensor: starts it, reads its lines, kills it when it is silent for too long,
+ * starts it again with a growing pause. Leases do not depend on it.
+ */
+#pragma once
+
+#include "daemon/manager.h"
+
+int sensor_new(struct manager *m, const char *sim, struct sensor **ret, struct error *err);
+struct sensor *sensor_free(struct sensor *sensor);
+
+/* Starts the first one. manager_ready is called when the first sample came, or did not come in
+ * time. */
+int sensor_start(struct sensor *sensor, struct error *err);
+
+/* No sensor runs and no lease starts, until resume. */
+void sensor_pause(struct sensor *sensor);
+void sensor_resume(struct sensor *sensor);
+bool sensor_paused(const struct sensor *sensor);

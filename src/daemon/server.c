@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "daemon/api.h"
+#include "daemon/batch.h"
+#include "daemon/lifecycle.h"
+#include "daemon/watch.h"
+#include "priv/process.h"
+
+#ifndef SO_PEERPIDFD /* linux/socket.h, since 6.5 */
+#define SO_PEERPIDFD 77
+#endif
+
+#define ACCEPT_MAX     16                /* connections a wake-up, so that others get their turn */
+#define OUTPUT_MAX     (8 * 1024 * 1024) /* bytes unread by a client before it is dropped */
+#define STATUS_PUSH_US USEC_PER_SEC
+#define RESERVED       16 /* connections kept for root, so that an administrator always gets in */
+
+static void connection_free(struct connection *c)
+{
+	struct manager *m = c->server->manager;
+	struct lease *lease = c->lease;
+
+	batch_forget(m, c);
+	if (lease) {
+		watch_of(lease)->connection = NULL;
+		lease->attached = false;
+		if (lease->state == LEASE_WAITING)
+			lifecycle_end(
+				m, lease, LEASE_END_GONE, clock_now(&m->clock), lease->uid, NULL);
+	}
+	LIST_REMOVE(c, link);
+	c->server->n_connections--;
+	sd_event_source_disable_unref(c->io);
+	closep(&c->fd);
+	frame_reader_clear(&c->in);
+	frame_writer_clear(&c->out);
+	free(c);
+}
+
+/* While a call is answered only hang-up matters: what the client sends meanwhile stays in the
+ * socket. */
+static void update_io(struct connection *c, bool writing)
+{
+	uint32_t events = EPOLLRDHUP;
+
+	if (!c->busy && !c->closing)
+		events |= EPOLLIN;
+	if (writing)
+		events |= EPOLLOUT;
+	sd_event_source_set_io_events(c->io, events);
+}
+
+static void connection_next_call(struct connection *c)
+{
+	size_t size;
+	char *text = frame_reader_next(&c->in, &size);
+
+	if (text) {
+		c->busy = true;
+		dispatch(c->server->manager, c, text, size);
+		batch_call(c->server->manager);
+	}
+}
+
+/* Returns false when the connection is no more. */
+static bool connection_flush(struct connection *c)
+{
+	int r = frame_writer_flush(&c->out, c->fd);
+
+	if (r < 0 || (r == 1 && c->closing)) {
+		connection_free(c);
+		return false;
+	}
+	update_io(c, r == 0);
+	return true;
+}
+
+static int on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct connection *c = userdata;
+	ssize_t n;
+
+	if ((revents & EPOLLOUT) && !connection_flush(c))
+		return 0;
+	if (!c->busy && !c->closing && (revents & EPOLLIN)) {
+		n = frame_reader_fill(&c->in, c->fd);
+		if (n == -EMSGSIZE) {
+			struct verdict v = verdict_make(VERDICT_INVALID, "call.too-large",
+				"the message is larger than %d bytes", FRAME_REQUEST_MAX);
+
+			c->busy = c->closing = true;
+			connection_refuse(c, &v);
+			return 0;
+		}
+		if (n <= 0 && n != -EAGAIN) {
+			connection_free(c);
+			return 0;
+		}
+		connection_next_call(c);
+		return 0;
+	}
+	if (revents & (EPOLLHUP | EPOLLERR | EPOLLRDHUP))
+		connection_free(c);
+	return 0;
+}
+
+void connection_send(struct connection *c, const char *text, bool final)
+{
+	if (final && c->lease) {
+		watch_of(c->lease)->connection = NULL;
+		c->lease = NULL;
+	}
+	if (text && !c->oneway && frame_writer_put(&c->out, text, strlen(text)) < 0)
+		text = NULL;
+	if (!text) {
+		connection_free(c);
+		return;
+	}
+	if (final)
+		c->busy = false;
+	if (connection_flush(c) && final && !c->closing)
+		connection_next_call(c);
+}
+
+void connection_reply(struct connection *c, json_t *parameters)
+{
+	_cleanup_(json_decrefp) json_t *owned = parameters;
+
+	batch_reply(c->server->manager, c, owned ? message_reply(owned, false) : NULL, true);
+}
+
+void connection_continue(struct connection *c, json_t *parameters)
+{
+	_cleanup_(json_decrefp) json_t *owned = parameters;
+
+	batch_reply(c->server->manager, c, owned ? message_reply(owned, true) : NULL, false);
+}
+
+void connection_refuse(struct connection *c, const struct verdict *verdict)
+{
+	batch_reply(c->server->manager, c, message_verdict(verdict), true);
+}
+
+void connection_fault(struct connection *c, const struct error *err)
+{
+	batch_reply(c->server->manager, c, message_fault(err), true);
+}
+
+void connection_error(struct connection *c, const char *name, json_t *parameters)
+{
+	_cleanup_(json_decrefp) json_t *owned = parameters;
+
+	batch_reply(c->server->manager, c, message_error(name, owned), true);
+}
+
+static bool in_group(const struct connection *c, gid_t gid)
+{
+	gid_t groups[1024];
+	socklen_t size = sizeof(groups);
+	struct ucred peer;
+	socklen_t peer_size = sizeof(peer);
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) == 0 && peer.gid == gid)
+		return true;
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
+		return false;
+	for (size_t i = 0; i < size / sizeof(*groups); i++)
+		if (groups[i] == gid)
+			return true;
+	return false;
+}
+
+struct actor connection_actor(const struct connection *c)
+{
+	const struct manager *m = c->server->manager;
+
+	/* Security: an administrator is root, whoever runs a daemon of their own, or who was in the
+	 * admin group when the kernel made this connection. */
+	return (struct actor){
+		.uid = c->uid,
+		.admin = c->uid == 0 || c->uid == geteuid() ||
+			 (m->config->admin_group != (gid_t)-1 &&
+				 in_group(c, m->config->admin_group)),
+	};
+}
+
+int connection_process(const struct connection *c, uint64_t *ret_start_ticks)
+{
+	_cleanup_(closep) int fd = -1;
+	socklen_t size = sizeof(fd);
+	int r;
+
+	if (c->pid <= 0)
+		return -ESRCH;
+	/* Security: the pidfd of the peer names the process that connected, even if it ended and
+	 * its pid was taken over. Before 6.5 there is only the pid. */
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) < 0)
+		fd = -1;
+	r = process_start_ticks(c->pid, ret_start_ticks);
+	if (r < 0)
+		return r;
+	return fd >= 0 && poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) != 0 ? -ESRCH
+											  : 0;
+}
+
+static unsigned connections_of(const struct server *server, uid_t uid)
+{
+	struct connection *c;
+	unsigned n = 0;
+
+	LIST_FOREACH (c, &server->connections, link)
+		n += c->uid == uid;
+	return n;
+}
+
+/* One sentence for a client that cannot be served; it may not fit, then the client sees the end of
+ * file. */
+static void turn_away(int fd, const char *id, const char *text)
+{
+	struct verdict v = verdict_make(VERDICT_REFUSED, id, "%s", text);
+	_cleanup_(freep) char *message = message_verdict(&v);
+
+	if (message)
+		send(fd, message, strlen(message) + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static bool has_room(const struct server *server, int fd, uid_t uid)
+{
+	const struct config *config = server->manager->config;
+
+	/* Security: what one uid or all together can open is bounded; root keeps a way in. */
+	if (uid != 0 && server->n_connections + RESERVED >= config->connections) {
+		turn_away(fd, "limit.connections", "dibsd has too many clients; try again later");
+		return false;
+	}
+	if (uid != 0 && connections_of(server, uid) >= config->connections_per_user) {
+		turn_away(fd, "limit.connections-per-user",
+			"you have too many connections to dibsd; end some of your clients first");
+		return false;
+	}
+	return true;
+}
+
+static void connection_new(struct server *server, int accepted)
+{
+	_cleanup_(closep) int fd = accepted;
+	struct connection *c;
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	/* Security: the only source of identity. */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ||
+		!has_room(server, fd, peer.uid))
+		return;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return;
+	c->server = server;
+	c->uid = peer.uid;
+	c->pid = peer.pid;
+	frame_reader_init(&c->in, FRAME_REQUEST_MAX);
+	frame_writer_init(&c->out, OUTPUT_MAX);
+	if (sd_event_add_io(server->manager->event, &c->io, fd, EPOLLIN | EPOLLRDHUP, on_connection,
+		    c) < 0) {
+		free(c);
+		return;
+	}
+	c->fd = TAKE_FD(fd);
+	LIST_INSERT_HEAD(&server->connections, c, link);
+	server->n_connections++;
+}
+
+static int on_listener(sd_event_source *source, int listener, uint32_t revents, void *userdata)
+{
+	struct server *server = userdata;
+
+	for (int i = 0; i < ACCEPT_MAX; i++) {
+		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0) {
+			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+				log_warning("cannot accept a client: %m");
+			break;
+		}
+		connection_new(server, fd);
+	}
+	return 0;
+}
+
+static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct server *server = userdata;
+	struct connection *c, *next;
+	_cleanup_(freep) char *text = NULL;
+	_cleanup_(json_decrefp) json_t *status = NULL;
+
+	for (c = LIST_FIRST(&server->connections); c; c = next) {
+		next = LIST_NEXT(c, link);
+		if (!c->watches_status)
+			continue;
+		if (!text) {
+			status = api_status(server->manager);
+			text = status ? message_reply(status, true) : NULL;
+		}
+		connection_send(c, text, false);
+	}
+	server->status_pushed_us = (int64_t)usec;
+	return 0;
+}
+
+void server_status_changed(struct server *server)
+{
+	struct connection *c;
+	int enabled = SD_EVENT_OFF;
+
+	LIST_FOREACH (c, &server->connections, link)
+		if (c->watches_status)
+			break;
+	if (!c || sd_event_source_get_enabled(server->status_timer, &enabled) != 0)
+		return;
+	sd_event_source_set_time(
+		server->status_timer, (uint64_t)(server->status_pushed_us + STATUS_PUSH_US));
+	sd_event_source_set_enabled(server->status_timer, SD_EVENT_ONESHOT);
+}
+
+static int check_stale(const struct sockaddr_un *address, struct error *err)
+{
+	_cleanup_(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+		return error_set(err, -EADDRINUSE, "socket.in-use",
+			"another daemon serves %s; stop it first, or choose another --socket",
+			address->sun_path);
+	if (errno == ECONNREFUSED && unlink(address->sun_path) < 0)
+		return error_errno(
+			err, -errno, "socket.stale", "cannot replace %s", address->sun_path);
+	return 0;
+}
+
+static int make_directory(const char *path, struct error *err)
+{
+	_cleanup_(freep) char *directory = strdup(path);
+	char *slash = directory ? strrchr(directory, '/') : NULL;
+
+	if (!slash || slash == directory)
+		return 0;
+	*slash = '\0';
+	if (mkdir(directory, 0755) < 0 && errno != EEXIST)
+		return error_errno(err, -errno, "socket.directory", "cannot make %s", directory);
+	return 0;
+}
+
+static int open_socket(
+	const struct config *config, const char *path, int *ret_fd, struct error *err)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	_cleanup_(closep) int fd = -1;
+	mode_t mask;
+	int r;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return error_set(err, -ENAMETOOLONG, "socket.too-long",
+			"the path of the socket is longer than %zu bytes: %s",
+			sizeof(address.sun_path) - 1, path);
+	memcpy(address.sun_path, path, strlen(path));
+	r = make_directory(path, err);
+	if (r < 0)
+		return r;
+	r = check_stale(&address, err);
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return error_errno(err, -errno, "socket.failed", "cannot make a socket");
+	mask = umask(0777); /* nobody connects before mode and group are set */
+	r = bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+	umask(mask);
+	if (r < 0)
+		return error_errno(err, r, "socket.failed", "cannot bind %s", path);
+	if (config->socket_group != (gid_t)-1 && chown(path, (uid_t)-1, config->socket_group) < 0)
+		return error_errno(
+			err, -errno, "socket.failed", "cannot set the group of %s", path);
+	if (chmod(path, config->socket_mode) < 0 || listen(fd, SOMAXCONN) < 0)
+		return error_errno(err, -errno, "socket.failed", "cannot listen on %s", path);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int server_new(struct manager *m, const char *path, struct server **ret, struct error *err)
+{
+	struct server *server = calloc(1, sizeof(*server));
+	int r;
+
+	if (!server)
+		return -ENOMEM;
+	server->manager = m;
+	server->fd = -1;
+	LIST_INIT(&server->connections);
+	*ret = server;
+	r = open_socket(m->config, path, &server->fd, err);
+	if (r < 0)
+		return r;
+	snprintf(server->path, sizeof(server->path), "%s", path);
+	r = sd_event_add_time(
+		m->event, &server->status_timer, CLOCK_MONOTONIC, 0, 0, on_status_timer, server);
+	return r < 0 ? r : sd_event_source_set_enabled(server->status_timer, SD_EVENT_OFF);
+}
+
+int server_start(struct server *server)
+{
+	return sd_event_add_io(server->manager->event, &server->listener, server->fd, EPOLLIN,
+		on_listener, server);
+}
+
+struct server *server_free(struct server *server)
+{
+	struct connection *c;
+
+	if (!server)
+		return NULL;
+	/* The requests of those who wait stay in the store: their clients come back to the next
+	 * daemon. */
+	while ((c = LIST_FIRST(&server->connections))) {
+		if (c->lease)
+			watch_of(c->lease)->connection = NULL;
+		c->lease = NULL;
+		connection_free(c);
+	}
+	sd_event_source_disable_unref(server->listener);
+	sd_event_source_disable_unref(server->status_timer);
+	if (server->fd >= 0) {
+		if (server->path[0])
+			unlink(server->path);
+		close(server->fd);
+	}
+	free(server);
+	return NULL;
+}

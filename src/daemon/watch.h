@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the daemon keeps of each lease beside its record: the client that waits for an answer, and
+ * the signs of life of its processes. lease->link points here.
+ *
+ * A run lives while its cgroup has a living process or its leader lives: the leader counts on its
+ * own because a PAM session (sudo -i, su -) may move a process to a cgroup of its own.
+ */
+#pragma once
+
+#include "daemon/manager.h"
+
+struct connection;
+
+struct watch {
+	struct manager *manager;       /* borrowed */
+	int64_t id;                    /* of the lease */
+	struct connection *connection; /* borrowed; who waits for an answer, or NULL */
+	size_t told_position;          /* what that client was last told; 0 = nothing yet */
+	int leader_fd;                 /* pidfd, -1 = ended or never known */
+	sd_event_source *leader;
+	char *farewell; /* owned; the sentence for its client when it ended while waiting */
+	bool touched;   /* is among the changes of the batch */
+	bool stored;    /* the store knows this lease */
+	bool entered;   /* its leader was put into its cgroup */
+};
+
+/* One cgroup of a lease; lives until it is empty and its lease has ended. */
+struct cgroup_watch {
+	struct manager *manager; /* borrowed */
+	struct cgroup_watch *next;
+	int64_t id; /* of the lease */
+	char *path;
+	sd_event_source *source;
+};
+
+/* Attaches a fresh watch to lease; -ENOMEM. */
+int watch_new(struct manager *m, struct lease *lease);
+
+/* Detaches and frees it; the lease may be gone a moment later. */
+void watch_free(struct lease *lease);
+
+static inline struct watch *watch_of(const struct lease *lease)
+{
+	return lease->link;
+}
+
+/* Watches the leader (pid and start time of the lease). One that is gone is fine: then the cgroup
+ * decides. */
+void watch_leader(struct lease *lease);
+
+/* Makes the cgroup of a run, moves the leader in unless it was there already, and watches it.
+ * Failing is no error: then the leader alone decides, and the log says so. */
+void watch_cgroup(struct lease *lease);
+
+/* Ends the lease if no sign of life is left. Only for runs that hold GPUs. */
+void watch_check(struct lease *lease);
+
+/* All processes of the lease: signal them, or kill them for good. */
+void watch_signal(struct lease *lease, int sig);
+void watch_kill(struct lease *lease);
+
+/* The lease has ended: its cgroup is removed as soon as it is empty. */
+void watch_bury(struct manager *m, int64_t id);
+
+/* Cgroups below the root that belong to no lease (after a crash): removed, now or when they are
+ * empty. */
+void watch_adopt_orphans(struct manager *m);
+
+void watch_cgroups_free(struct manager *m);
