@@ -125,7 +125,8 @@ static int enqueue(struct manager *m, struct connection *c, struct lease *lease)
 	lease->id = m->next_id;
 	lease->state = LEASE_WAITING;
 	lease->submitted_us = now_us;
-	if (lease->request.wait_us != TIME_NEVER)
+	/* Who does not wait at all is answered by the batch, after the queue had its say. */
+	if (lease->request.wait_us != TIME_NEVER && lease->request.wait_us > 0)
 		lease->wait_until_us = now_us + lease->request.wait_us;
 	if (lease->kind == LEASE_RUN && m->cgroup_root) {
 		lease->cgroup = text_format("%s/lease-%" PRId64, m->cgroup_root, lease->id);

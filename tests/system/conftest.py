@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from harness import Daemon, install_programs
+
+USERS = ["dibs-t-alice", "dibs-t-bob", "dibs-t-carol"]
+
+
+def pytest_configure(config):
+    assert os.geteuid() == 0, "system tests make users and cgroups: run them as root"
+    assert "DIBS_BUILD" in os.environ, "DIBS_BUILD names the build directory to test"
+
+
+@pytest.fixture(scope="session")
+def base_directory():
+    path = Path(tempfile.mkdtemp(prefix="dibs-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def programs(base_directory):
+    return install_programs(Path(os.environ["DIBS_BUILD"]).resolve(), base_directory / "programs")
+
+
+@pytest.fixture(scope="session")
+def users():
+    made = []
+    for name in USERS:
+        try:
+            pwd.getpwnam(name)
+        except KeyError:
+            subprocess.run(["useradd", "--create-home", "--shell", "/bin/bash", name], check=True)
+            made.append(name)
+    yield USERS
+    for name in made:
+        subprocess.run(["userdel", "--remove", name], stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def alice(users):
+    return users[0]
+
+
+@pytest.fixture
+def bob(users):
+    return users[1]
+
+
+@pytest.fixture
+def carol(users):
+    return users[2]
+
+
+@pytest.fixture
+def make_daemon(programs, base_directory):
+    """make_daemon(sim=..., config=..., user=..., environment=...) gives a Daemon that is not started yet."""
+    made = []
+
+    def make(**options):
+        directory = Path(tempfile.mkdtemp(dir=base_directory))
+        directory.chmod(0o755)
+        daemon = Daemon(programs, directory, **options)
+        made.append(daemon)
+        return daemon
+
+    yield make
+    for daemon in made:
+        daemon.close()
+
+
+@pytest.fixture
+def daemon(make_daemon):
+    """A running dibsd with eight simulated GPUs."""
+    return make_daemon().start()
