@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the SQLite store share. Not for other layers.
+ *
+ * Functions return 0 or a negative errno with err filled. A failed write marks the transaction, so
+ * that nothing of it can be committed any more.
+ */
+#pragma once
+
+#include <sqlite3.h>
+#include <stdbool.h>
+
+#include "store/store.h"
+
+enum statement {
+	STATEMENT_BEGIN,
+	STATEMENT_COMMIT,
+	STATEMENT_ROLLBACK,
+	STATEMENT_PUT_LEASE,
+	STATEMENT_DROP_LEASE_GPUS,
+	STATEMENT_PUT_LEASE_GPU,
+	STATEMENT_PUT_GPU,
+	STATEMENT_DROP_GPU_USES,
+	STATEMENT_PUT_GPU_USE,
+	STATEMENT_PUT_MARK,
+	STATEMENT_ADD_EVENT,
+	STATEMENT_GET_GPUS,
+	STATEMENT_GET_GPU_USES,
+	STATEMENT_GET_OPEN_LEASES,
+	STATEMENT_GET_LEASE,
+	STATEMENT_GET_LEASE_GPUS,
+	STATEMENT_GET_LAST_ID,
+	STATEMENT_GET_MARK,
+	STATEMENT_GET_EVENTS,
+	STATEMENT_MAX,
+};
+
+extern const char *const sqlite_statement_sql[STATEMENT_MAX];
+
+struct sqlite {
+	struct store store;
+	sqlite3 *db;                             /* owned */
+	char *path;                              /* owned; for sentences */
+	bool failed;                             /* a write of this transaction failed */
+	sqlite3_stmt *statements[STATEMENT_MAX]; /* owned; each is reset after use */
+};
+
+/* sqlite.c: the errno and the sentence for the latest failure of s->db. */
+int sqlite_fail(struct sqlite *s, struct error *err);
+
+/* "FILE is damaged (detail)", -EUCLEAN. */
+int sqlite_damaged(struct sqlite *s, struct error *err, const char *fmt, ...) _printf_(3, 4);
+
+/* Runs a text without parameters and results; only for pragmas and migrations. */
+int sqlite_exec(struct sqlite *s, const char *sql, struct error *err);
+
+/* Runs a bound statement that has no result: with sqlite_write only inside a healthy transaction.
+ */
+int sqlite_run(struct sqlite *s, enum statement statement, struct error *err);
+int sqlite_write(struct sqlite *s, enum statement statement, struct error *err);
+
+/* The next row: 1, or 0 at the end. The caller resets the statement. */
+int sqlite_next(struct sqlite *s, sqlite3_stmt *query, struct error *err);
+
+static inline void sqlite_resetp(sqlite3_stmt **query)
+{
+	sqlite3_reset(*query);
+}
+
+/* sqlite_rows.c: records to rows and back. */
+int sqlite_put_lease(
+	struct store *store, const struct pool *pool, const struct lease *lease, struct error *err);
+int sqlite_put_gpu(struct store *store, const struct gpu *gpu, struct error *err);
+int sqlite_put_mark(struct store *store, const struct clock_mark *mark, struct error *err);
+int sqlite_add_event(struct store *store, const struct event *event, struct error *err);
+int sqlite_load(struct store *store, struct pool *pool, int64_t *ret_next_id,
+	struct clock_mark *ret_mark, struct error *err);
+int sqlite_get_lease(struct store *store, const struct pool *pool, int64_t id,
+	struct lease **ret_lease, struct error *err);
+int sqlite_events_of_lease(struct store *store, int64_t id, unsigned limit,
+	int (*fn)(const struct event *event, void *userdata), void *userdata, struct error *err);
+
+/* sqlite_migrate.c: brings the schema to version n_steps; steps[i] makes version i + 1. Only a file
+ * that is fresh may have no version yet. */
+int sqlite_migrate(struct sqlite *s, const char *const *steps, unsigned n_steps, bool fresh,
+	struct error *err);
+
+/* sqlite_open.c: store_open_sqlite, with the migrations as an argument. */
+int sqlite_open(const char *directory, const char *const *steps, unsigned n_steps,
+	struct store **ret, struct error *err);
+
+/* sqlite.c: an object without a database yet; takes ownership of path. NULL without memory. */
+struct sqlite *sqlite_new(char *path);
+int sqlite_prepare(struct sqlite *s, struct error *err);
+void sqlite_close(struct store *store);
