@@ -11,6 +11,8 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
 
 #include "base/parse.h"
 #include "base/text.h"
