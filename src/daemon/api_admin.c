@@ -40,7 +40,7 @@ static void set_drained(
 	struct manager *m, struct connection *c, const char *typed, const char *reason)
 {
 	struct gpu *gpu;
-	unsigned slot;
+	unsigned slot = 0;
 	struct verdict v = find_gpu(m, typed, &slot);
 
 	if (v.kind != VERDICT_OK) {

@@ -219,7 +219,9 @@ static int open_all(struct manager *m, const struct manager_options *options, st
 		r = sensor_new(m, options->sim, &m->sensor, err);
 	if (r < 0)
 		return r;
-	r = lifecycle_reconcile(m);
+	r = watch_init(m);
+	if (r >= 0)
+		r = lifecycle_reconcile(m);
 	if (r < 0)
 		return error_errno(err, r, "reconcile", "cannot take up the leases");
 	batch_event(m, EVENT_STARTED, 0, EVENT_NOBODY, NULL, DIBS_VERSION);

@@ -227,6 +227,18 @@ void watch_adopt_orphans(struct manager *m)
 	}
 }
 
+static int ignore(sd_event_source *source, const struct inotify_event *event, void *userdata)
+{
+	return 0;
+}
+
+int watch_init(struct manager *m)
+{
+	return m->cgroup_root ? sd_event_add_inotify(m->event, NULL, m->cgroup_root, IN_DELETE_SELF,
+					ignore, NULL) :
+				0;
+}
+
 void watch_cgroups_free(struct manager *m)
 {
 	while (m->cgroups)
