@@ -2,6 +2,8 @@
 /* A way to read GPUs. The sensor opens the first that has any, and asks it again and again. */
 #pragma once
 
+#include <errno.h>
+
 #include "gpu/sample.h"
 
 struct backend {
@@ -15,13 +17,21 @@ struct backend {
 	 * is the return value, and the caller closes and opens again. */
 	int (*read)(void *context, struct sample *ret, struct error *err);
 
-	/* Sleeps until the hardware reports an event (XID) or timeout_ms passed. NULL = the caller
-	 * sleeps. */
+	/* Sleeps until the hardware reports that a GPU must not be used any more (XID), or
+	 * timeout_ms passed. NULL = the caller sleeps. */
 	void (*wait)(void *context, int timeout_ms);
 
+	/* NULL is fine. What is remembered of the GPUs (XID faults) is forgotten. */
 	void (*close)(void *context);
 };
 
+/*
+ * open and read return BACKEND_STALE when no call of this process can ever succeed again (the
+ * driver was replaced, and the old library cannot be unloaded reliably): only a new process helps.
+ */
+#define BACKEND_STALE (-ESTALE)
+
+/* NVIDIA's own library, libnvidia-ml.so.1. */
 extern const struct backend backend_nvml;
 
 /* "8xA100-80G" or "4xH100-80G,4xV100-32G": GPUs that do not exist, with stable UUIDs, NVLink within

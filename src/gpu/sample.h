@@ -4,11 +4,12 @@
  *
  *   {"gpus":[{"uuid":"GPU-...","model":"...","pci":"00000000:3b:00.0","vendor":"nvidia","index":0,"minor":1,
  *     "memory_mib":81920,"memory_used_mib":3,"utilization":0,"temperature_c":31,"power_w":60,"fault":"...",
- *     "links":["nvlink","node",...],"processes":[{"pid":4711,"memory_mib":512}]}]}
+ *     "links":["internal","nvlink",...],"processes":[{"pid":4711,"memory_mib":512}]}]}
  *   {"error":"libnvidia-ml.so.1: cannot open shared object file"}
  *
- * Unknown metrics are null. links[i] is the way to the i-th GPU of the same line. A sensor is not
- * trusted: decoding checks every value.
+ * Unknown metrics are null; "fault" is absent from a healthy GPU, all else is always there.
+ * links[i] is the way to the i-th GPU of the same line. A sensor is not trusted: decoding checks
+ * every value.
  */
 #pragma once
 
@@ -17,6 +18,12 @@
 
 #define SAMPLE_LINE_MAX      (4 * 1024 * 1024) /* bytes */
 #define SAMPLE_PROCESSES_MAX 4096              /* a GPU; gpu.md: drivers report at most 950 */
+
+/* What decoding accepts; a backend that reads more takes it for unknown. */
+#define SAMPLE_MEMORY_MAX      (1 << 30)       /* MiB */
+#define SAMPLE_TEMPERATURE_MAX 250             /* degrees Celsius */
+#define SAMPLE_POWER_MAX       10000           /* watts, of one GPU */
+#define SAMPLE_MINOR_MAX       ((1 << 20) - 1) /* MINORMASK of linux/kdev_t.h */
 
 struct sample {
 	char error[GPU_REASON_SIZE]; /* no GPUs could be read at all, and why; empty = fine */
@@ -37,9 +44,14 @@ struct gpu *sample_add(struct sample *sample);
 /* Adds a process to a GPU of a sample. -ENOMEM, -ENOSPC. */
 int sample_add_process(struct gpu *gpu, pid_t pid, int64_t memory_mib);
 
-/* The line, without newline; the caller frees. NULL without memory. */
+/* May this be the UUID of a GPU? They end up in environments, paths and tables: letters, digits and
+ * "._:/-" only. */
+bool sample_uuid_valid(const char *uuid);
+
+/* The line, without newline; the caller frees. NULL without memory. Texts must be UTF-8. */
 char *sample_encode(const struct sample *sample);
 
-/* Reads a line (size bytes, no newline). Refused as a whole (-EINVAL): unknown or ill-typed keys,
- * values out of range, two GPUs with one UUID or index, pids below 1. Texts are sanitized. */
+/* Reads a line (size bytes, no newline) into *ret, which it clears first. Refused as a whole
+ * (-EINVAL), leaving *ret empty: unknown, missing, doubled or ill-typed keys, values out of range,
+ * texts that are too long, two GPUs with one UUID or index, pids below 1. Texts are sanitized. */
 int sample_decode(const char *line, size_t size, struct sample *ret, struct error *err);
