@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Facts about processes from /proc. A pid alone names nobody: (pid, start time) does. */
+/*
+ * Facts about processes from /proc (proc(5)). A pid alone names nobody: (pid, start time) does. All
+ * return -ESRCH for a process that is gone.
+ */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Field 22 of /proc/PID/stat. -ESRCH if there is no such process or it is a zombie. */
+/* Field 22 of /proc/PID/stat. -ESRCH also for a zombie: nothing of it runs any more. */
 int process_start_ticks(pid_t pid, uint64_t *ret);
 
 /* A pidfd for just that process: -ESRCH if it ended or the pid was recycled. The fd is readable
@@ -21,5 +24,5 @@ int process_uid(pid_t pid, uid_t *ret);
 int process_command(pid_t pid, char *dst, size_t size);
 
 /* The path in the v2 hierarchy as /proc/PID/cgroup says it ("/user.slice/..."), without the mount.
- */
+ * -EOPNOTSUPP: there is no v2 hierarchy; -ENAMETOOLONG. */
 int process_cgroup(pid_t pid, char *dst, size_t size);

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The name in /proc/PID/stat is whatever the process likes, blanks and parentheses included, so
+ * that line is read from its last ")" on. Files that can be of any length (the supplementary groups
+ * in status, v1 hierarchies in cgroup) are read line by line until the one that is wanted.
+ *
+ * A process that ends while its file is being read makes read(2) say ESRCH, one that ended before
+ * makes open(2) say ENOENT: both are -ESRCH here.
+ */
+#include "priv/process.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+
+#include "base/fd.h"
+#include "base/macro.h"
+#include "base/text.h"
+
+#define PROC_PATH_SIZE  64
+#define STAT_SIZE       1024
+#define COMMAND_SIZE    4096
+#define START_TIME_SKIP 19 /* fields between the state (3) and the start time (22), and itself */
+
+DEFINE_CLEANUP(FILE *, fclose)
+
+static void proc_path(char path[PROC_PATH_SIZE], pid_t pid, const char *file)
+{
+	snprintf(path, PROC_PATH_SIZE, "/proc/%d/%s", pid, file);
+}
+
+static int gone(int error)
+{
+	return error == -ENOENT ? -ESRCH : error;
+}
+
+static ssize_t read_proc(pid_t pid, const char *file, char *dst, size_t size)
+{
+	char path[PROC_PATH_SIZE];
+	ssize_t n;
+
+	proc_path(path, pid, file);
+	n = read_file_at(AT_FDCWD, path, dst, size);
+	return n < 0 ? gone((int)n) : n;
+}
+
+int process_start_ticks(pid_t pid, uint64_t *ret)
+{
+	char stat[STAT_SIZE];
+	ssize_t n = read_proc(pid, "stat", stat, sizeof(stat));
+	const char *p;
+
+	if (n < 0)
+		return (int)n;
+	p = strrchr(stat, ')');
+	if (!p || p[1] != ' ')
+		return -EBADMSG;
+	p += 2;
+	if (*p == 'Z' || *p == 'X')
+		return -ESRCH;
+	for (int i = 0; i < START_TIME_SKIP; i++) {
+		p = strchr(p, ' ');
+		if (!p)
+			return -EBADMSG;
+		p++;
+	}
+	return sscanf(p, "%" SCNu64, ret) == 1 ? 0 : -EBADMSG;
+}
+
+int process_open(pid_t pid, uint64_t start_ticks)
+{
+	_cleanup_(closep) int fd = pidfd_open(pid, 0);
+	uint64_t now;
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	/* Read after the pidfd was opened: if it is the same process now, it was then. */
+	r = process_start_ticks(pid, &now);
+	if (r < 0)
+		return r;
+	return now == start_ticks ? TAKE_FD(fd) : -ESRCH;
+}
+
+/* The rest of the first line of a file of /proc/PID that starts with prefix; the caller frees
+ * *ret. -ENODATA: no such line. */
+static int proc_line(pid_t pid, const char *file, const char *prefix, char **ret)
+{
+	char path[PROC_PATH_SIZE];
+	_cleanup_(fclosep) FILE *f = NULL;
+	_cleanup_(freep) char *line = NULL;
+	size_t size = 0, skip = strlen(prefix);
+
+	proc_path(path, pid, file);
+	f = fopen(path, "re");
+	if (!f)
+		return gone(-errno);
+	for (;;) {
+		ssize_t n;
+
+		errno = 0;
+		n = getline(&line, &size, f);
+		if (n < 0)
+			return errno ? gone(-errno) : -ENODATA;
+		if (strncmp(line, prefix, skip) == 0) {
+			if (line[n - 1] == '\n')
+				line[n - 1] = '\0';
+			memmove(line, line + skip, strlen(line + skip) + 1);
+			*ret = TAKE_PTR(line);
+			return 0;
+		}
+	}
+}
+
+int process_uid(pid_t pid, uid_t *ret)
+{
+	_cleanup_(freep) char *line = NULL;
+	int r = proc_line(pid, "status", "Uid:", &line);
+
+	if (r < 0)
+		return r;
+	return sscanf(line, "%" SCNu32, ret) == 1 ? 0 : -EBADMSG;
+}
+
+int process_cgroup(pid_t pid, char *dst, size_t size)
+{
+	_cleanup_(freep) char *line = NULL;
+	int r = proc_line(pid, "cgroup", "0::", &line);
+
+	if (r < 0)
+		return r == -ENODATA ? -EOPNOTSUPP : r;
+	if (strlen(line) >= size)
+		return -ENAMETOOLONG;
+	text_copy(dst, size, line);
+	return 0;
+}
+
+static int bracketed_name(pid_t pid, char *dst, size_t size)
+{
+	char name[STAT_SIZE];
+	ssize_t n = read_proc(pid, "comm", name, sizeof(name));
+	_cleanup_(freep) char *text = NULL;
+
+	if (n < 0)
+		return (int)n;
+	if (n > 0 && name[n - 1] == '\n')
+		name[n - 1] = '\0';
+	text = text_format("[%s]", name);
+	if (!text)
+		return -ENOMEM;
+	text_sanitize(text);
+	text_copy(dst, size, text);
+	return 0;
+}
+
+int process_command(pid_t pid, char *dst, size_t size)
+{
+	char path[PROC_PATH_SIZE], line[COMMAND_SIZE];
+	_cleanup_(closep) int fd = -1;
+	ssize_t n;
+
+	proc_path(path, pid, "cmdline");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return gone(-errno);
+	/* One read: who has a longer command line is shown its beginning. */
+	n = read(fd, line, sizeof(line) - 1);
+	if (n < 0)
+		return gone(-errno);
+	while (n > 0 && (line[n - 1] == '\0' || line[n - 1] == ' '))
+		n--;
+	if (n == 0)
+		return bracketed_name(pid, dst, size);
+	for (ssize_t i = 0; i < n; i++)
+		if (line[i] == '\0')
+			line[i] = ' ';
+	line[n] = '\0';
+	text_sanitize(line);
+	text_copy(dst, size, line);
+	return 0;
+}
