@@ -80,6 +80,12 @@ static void *grow(void *array, size_t n, size_t *allocated, size_t size)
 		 &(changes)->allocated_##member, sizeof(*(changes)->member)), \
 		&(changes)->member[(changes)->n_##member++])
 
+/* Is there anything to store? */
+static bool has_facts(const struct changes *changes)
+{
+	return changes->n_leases + changes->n_gpus + changes->n_events > 0;
+}
+
 static void changes_clear(struct changes *changes)
 {
 	for (size_t i = 0; i < changes->n_replies; i++)
@@ -124,21 +130,27 @@ void batch_touch_gpu(struct manager *m, unsigned slot)
 	change->before = m->pool->gpus[slot];
 }
 
-void batch_event(struct manager *m, enum event_kind kind, int64_t lease, uid_t uid, const char *gpu,
-	const char *detail)
+void batch_event_at(struct manager *m, int64_t at_us, enum event_kind kind, int64_t lease,
+	uid_t uid, const char *gpu, const char *detail)
 {
 	struct event *event = GROW(&m->batch->changes, events);
 
 	batch_kick(m);
 	*event = (struct event){
-		.at_us = clock_now(&m->clock),
-		.wall_us = clock_wall(),
+		.at_us = at_us,
+		.wall_us = at_us + clock_to_wall_offset(&m->clock),
 		.kind = kind,
 		.lease = lease,
 		.uid = uid,
 	};
 	text_copy(event->gpu, sizeof(event->gpu), gpu ? gpu : "");
 	text_copy(event->detail, sizeof(event->detail), detail ? detail : "");
+}
+
+void batch_event(struct manager *m, enum event_kind kind, int64_t lease, uid_t uid, const char *gpu,
+	const char *detail)
+{
+	batch_event_at(m, clock_now(&m->clock), kind, lease, uid, gpu, detail);
 }
 
 void batch_want_pass(struct manager *m)
@@ -201,8 +213,11 @@ static void admit_waiting(struct manager *m, struct changes *changes)
 			struct verdict why = why_not_now(m, lease);
 
 			lease->state = LEASE_ENDED;
-			if (watch->connection)
+			if (watch->connection) {
 				connection_refuse(watch->connection, &why);
+				watch->connection->lease = NULL;
+				watch->connection = NULL; /* that was its answer */
+			}
 		} else {
 			batch_event(
 				m, EVENT_QUEUED, lease->id, lease->uid, NULL, lease->request.note);
@@ -339,10 +354,13 @@ static void store_failed(struct manager *m, const struct error *err)
 
 static void store_works(struct manager *m)
 {
-	if (m->batch->retry_us > 0)
-		log_info("the store works again");
+	log_info("the store works again");
 	m->batch->retry_us = 0;
 	sd_event_source_set_enabled(m->batch->retry, SD_EVENT_OFF);
+	/* Processes that ended meanwhile told so once, and it could not be recorded. */
+	for (size_t i = 0; i < m->pool->n_leases; i++)
+		if (m->pool->leases[i]->state != LEASE_ENDED)
+			watch_check(m->pool->leases[i]);
 }
 
 static void arm_deadline(struct manager *m)
@@ -366,21 +384,24 @@ static void batch_settle(struct manager *m)
 
 	batch->settling = true;
 	batch->calls = 0;
-	lifecycle_due(m);
-	run_queue(m);
-	admit_waiting(m, &batch->changes);
+	/* While the store fails, time and queue wait for the next attempt to write: whoever only
+	 * reads is answered. */
+	if (batch->retry_us == 0 || has_facts(&batch->changes)) {
+		lifecycle_due(m);
+		run_queue(m);
+		admit_waiting(m, &batch->changes);
+	}
 	changes = batch->changes;
 	batch->changes = (struct changes){ 0 };
 
-	if (changes.n_leases + changes.n_gpus + changes.n_events > 0 &&
-		persist(m, &changes, &err) < 0) {
+	if (has_facts(&changes) && persist(m, &changes, &err) < 0) {
 		store_failed(m, &err);
 		undo(m, &changes, &err);
 	} else {
-		if (changes.n_leases + changes.n_gpus + changes.n_events > 0)
-			store_works(m);
 		mark_stored(&changes);
 		apply(m, &changes);
+		if (has_facts(&changes) && batch->retry_us > 0)
+			store_works(m);
 	}
 	batch->settling = false;
 	if (batch->changes.n_leases == 0)
@@ -404,16 +425,11 @@ static int on_settle(sd_event_source *source, void *userdata)
 	return 0;
 }
 
-/* The store failed a while ago: facts that could not be recorded are looked at again. */
+/* The store failed a while ago. */
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	struct manager *m = userdata;
-
-	for (size_t i = 0; i < m->pool->n_leases; i++)
-		if (lease_holds(m->pool->leases[i]) && m->pool->leases[i]->kind == LEASE_RUN)
-			watch_check(m->pool->leases[i]);
 	/* Something to write even if nothing is due: it shows whether the store works again. */
-	batch_event(m, EVENT_RECOVERED, 0, EVENT_NOBODY, NULL, NULL);
+	batch_event(userdata, EVENT_RECOVERED, 0, EVENT_NOBODY, NULL, NULL);
 	return 0;
 }
 

@@ -30,6 +30,10 @@ void batch_touch_gpu(struct manager *m, unsigned slot);
 void batch_event(struct manager *m, enum event_kind kind, int64_t lease, uid_t uid, const char *gpu,
 	const char *detail);
 
+/* The same for what happened in the past, such as an expiry while no daemon ran. */
+void batch_event_at(struct manager *m, int64_t at_us, enum event_kind kind, int64_t lease,
+	uid_t uid, const char *gpu, const char *detail);
+
 /* Something changed that may let a waiting lease start. */
 void batch_want_pass(struct manager *m);
 

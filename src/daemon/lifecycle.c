@@ -37,7 +37,7 @@ void lifecycle_end(struct manager *m, struct lease *lease, enum lease_end why, i
 			batch_touch_gpu(m, slot);
 	transition_end(m->pool, lease, why, at_us);
 	if (watch->stored)
-		batch_event(m, EVENT_ENDED, lease->id, actor, NULL,
+		batch_event_at(m, at_us, EVENT_ENDED, lease->id, actor, NULL,
 			detail ? detail : lease_end_to_string(lease->end));
 	batch_want_pass(m);
 }
@@ -166,6 +166,8 @@ static void reconcile_waiting(struct manager *m, struct lease *lease)
 
 	if (fd < 0)
 		lifecycle_end(m, lease, LEASE_END_GONE, clock_now(&m->clock), EVENT_NOBODY, NULL);
+	else if (lease->kind == LEASE_RUN)
+		watch_cgroup(lease);
 	closep(&fd);
 }
 

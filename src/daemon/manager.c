@@ -36,13 +36,19 @@ static int open_config(struct manager *m, const struct manager_options *options,
 static int open_state(struct manager *m, const char *path, struct error *err)
 {
 	_cleanup_(closep) int directory = -1;
-	int r;
+	struct stat st;
 
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return error_errno(err, -errno, "state.directory", "cannot make %s", path);
 	directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0)
 		return error_errno(err, -errno, "state.directory", "cannot open %s", path);
+	/* Security: who can write there could hand out leases. */
+	if (fstat(directory, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 022))
+		return error_set(err, -EPERM, "state.permissions",
+			"%s must belong to the user who runs dibsd, and to nobody else: chown it, "
+			"and chmod go-w",
+			path);
 	m->lock = openat(directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (m->lock < 0)
 		return error_errno(err, -errno, "state.lock", "cannot open %s/lock", path);
@@ -53,8 +59,7 @@ static int open_state(struct manager *m, const char *path, struct error *err)
 					 "another dibsd uses %s; stop it first, or choose another "
 					 "--state",
 					 path);
-	r = store_open_sqlite(path, &m->store, err);
-	return r;
+	return store_open_sqlite(path, &m->store, err);
 }
 
 static int load_state(struct manager *m, struct error *err)

@@ -163,18 +163,11 @@ static int start(struct sensor *sensor, struct error *err)
 	char interval[32];
 	const char *argv[] = { sensor->program, "--interval-ms", interval,
 		sensor->sim ? "--sim" : NULL, sensor->sim, NULL };
-	const char *env[4] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
-	_cleanup_(freep) char *path = NULL;
+	static const char *const env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	_cleanup_(closep) int reader = -1, writer = -1;
 	struct spawn what = { .argv = argv, .env = env, .uid = sensor->uid, .gid = sensor->gid };
 	int fds[2], r;
 
-	/* An administrator may tell us where the driver's library is; everything else of the
-	 * environment stays here. */
-	if (getenv("LD_LIBRARY_PATH")) {
-		path = text_format("LD_LIBRARY_PATH=%s", getenv("LD_LIBRARY_PATH"));
-		env[1] = path;
-	}
 	snprintf(interval, sizeof(interval), "%" PRId64,
 		sensor->manager->config->sensor_interval_us / 1000);
 	if (pipe2(fds, O_CLOEXEC) < 0)

@@ -48,16 +48,16 @@ static void connection_free(struct connection *c)
 	free(c);
 }
 
-/* While a call is answered only hang-up matters: what the client sends meanwhile stays in the
- * socket. */
+/* While a call is answered or an answer is unread, only hang-up matters: what the client sends
+ * meanwhile stays in the socket, so one who does not read costs no more than one answer. */
 static void update_io(struct connection *c, bool writing)
 {
 	uint32_t events = EPOLLRDHUP;
 
-	if (!c->busy && !c->closing)
-		events |= EPOLLIN;
 	if (writing)
 		events |= EPOLLOUT;
+	else if (!c->busy && !c->closing)
+		events |= EPOLLIN;
 	sd_event_source_set_io_events(c->io, events);
 }
 
@@ -68,22 +68,25 @@ static void connection_next_call(struct connection *c)
 
 	if (text) {
 		c->busy = true;
+		update_io(c, false);
 		dispatch(c->server->manager, c, text, size);
 		batch_call(c->server->manager);
 	}
 }
 
-/* Returns false when the connection is no more. */
-static bool connection_flush(struct connection *c)
+/* Writes what can be written, then takes the next call if all was. The connection may be gone
+ * afterwards. */
+static void connection_flush(struct connection *c)
 {
 	int r = frame_writer_flush(&c->out, c->fd);
 
 	if (r < 0 || (r == 1 && c->closing)) {
 		connection_free(c);
-		return false;
+		return;
 	}
 	update_io(c, r == 0);
-	return true;
+	if (r == 1 && !c->busy)
+		connection_next_call(c);
 }
 
 static int on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -91,8 +94,10 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
 	struct connection *c = userdata;
 	ssize_t n;
 
-	if ((revents & EPOLLOUT) && !connection_flush(c))
+	if (revents & EPOLLOUT) {
+		connection_flush(c);
 		return 0;
+	}
 	if (!c->busy && !c->closing && (revents & EPOLLIN)) {
 		n = frame_reader_fill(&c->in, c->fd);
 		if (n == -EMSGSIZE) {
@@ -129,8 +134,7 @@ void connection_send(struct connection *c, const char *text, bool final)
 	}
 	if (final)
 		c->busy = false;
-	if (connection_flush(c) && final && !c->closing)
-		connection_next_call(c);
+	connection_flush(c);
 }
 
 void connection_reply(struct connection *c, json_t *parameters)
@@ -307,8 +311,8 @@ static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdat
 
 	for (c = LIST_FIRST(&server->connections); c; c = next) {
 		next = LIST_NEXT(c, link);
-		if (!c->watches_status)
-			continue;
+		if (!c->watches_status || c->out.size > c->out.start)
+			continue; /* who has not read the last one gets none on top of it */
 		if (!text) {
 			status = api_status(server->manager);
 			text = status ? message_reply(status, true) : NULL;
@@ -337,9 +341,14 @@ void server_status_changed(struct server *server)
 static int check_stale(const struct sockaddr_un *address, struct error *err)
 {
 	_cleanup_(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat st;
 
 	if (fd < 0)
 		return -errno;
+	if (lstat(address->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		return error_set(err, -EEXIST, "socket.occupied",
+			"%s exists and is no socket; move it away, or choose another --socket",
+			address->sun_path);
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
 		return error_set(err, -EADDRINUSE, "socket.in-use",
 			"another daemon serves %s; stop it first, or choose another --socket",

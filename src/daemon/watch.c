@@ -133,6 +133,14 @@ static int cgroup_watch_new(struct manager *m, int64_t id, const char *path)
 	return r;
 }
 
+/* The pid alone may be somebody else's by now. */
+static int attach_leader(const struct lease *lease)
+{
+	_cleanup_(closep) int fd = process_open(lease->pid, lease->start_ticks);
+
+	return fd < 0 ? fd : cgroup_attach(lease->cgroup, lease->pid);
+}
+
 static int enter_cgroup(struct lease *lease)
 {
 	struct watch *watch = watch_of(lease);
@@ -142,7 +150,7 @@ static int enter_cgroup(struct lease *lease)
 	if (r >= 0 && !find(watch->manager, lease->id))
 		r = cgroup_watch_new(watch->manager, lease->id, lease->cgroup);
 	if (r >= 0 && cgroup_populated(lease->cgroup) != 1)
-		r = cgroup_attach(lease->cgroup, lease->pid);
+		r = attach_leader(lease);
 	return r;
 }
 
@@ -215,11 +223,15 @@ void watch_adopt_orphans(struct manager *m)
 
 	while (dir && (entry = readdir(dir))) {
 		_cleanup_(freep) char *path = NULL;
+		const struct lease *lease;
 		uint64_t id;
 
 		if (strncmp(entry->d_name, "lease-", 6) != 0 ||
 			parse_uint(entry->d_name + 6, 1, INT64_MAX, &id) < 0 ||
-			find(m, (int64_t)id) || pool_find(m->pool, (int64_t)id))
+			find(m, (int64_t)id))
+			continue;
+		lease = pool_find(m->pool, (int64_t)id);
+		if (lease && lease->state != LEASE_ENDED)
 			continue;
 		path = text_format("%s/%s", m->cgroup_root, entry->d_name);
 		if (path && cgroup_remove(path) == -EBUSY)
@@ -235,8 +247,8 @@ static int ignore(sd_event_source *source, const struct inotify_event *event, vo
 int watch_init(struct manager *m)
 {
 	return m->cgroup_root ? sd_event_add_inotify(m->event, NULL, m->cgroup_root, IN_DELETE_SELF,
-					ignore, NULL) :
-				0;
+					ignore, NULL)
+			      : 0;
 }
 
 void watch_cgroups_free(struct manager *m)

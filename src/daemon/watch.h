@@ -67,7 +67,8 @@ void watch_bury(struct manager *m, int64_t id);
  * empty. */
 void watch_adopt_orphans(struct manager *m);
 
-/* Before the first watch: keeps the loop's inotify instance, which the kernel takes milliseconds to close. */
+/* Before the first watch: keeps the loop's inotify instance, which the kernel takes milliseconds to
+ * close. */
 int watch_init(struct manager *m);
 
 void watch_cgroups_free(struct manager *m);
