@@ -35,6 +35,7 @@ enum statement {
 	STATEMENT_MAX,
 };
 
+/* sqlite_sql.c */
 extern const char *const sqlite_statement_sql[STATEMENT_MAX];
 
 struct sqlite {
@@ -67,16 +68,19 @@ static inline void sqlite_resetp(sqlite3_stmt **query)
 	sqlite3_reset(*query);
 }
 
-/* sqlite_rows.c: records to rows and back. */
+/* sqlite_lease.c */
 int sqlite_put_lease(
 	struct store *store, const struct pool *pool, const struct lease *lease, struct error *err);
+int sqlite_get_lease(struct store *store, const struct pool *pool, int64_t id,
+	struct lease **ret_lease, struct error *err);
+int sqlite_load_leases(struct sqlite *s, struct pool *pool, struct error *err);
+
+/* sqlite_rows.c */
 int sqlite_put_gpu(struct store *store, const struct gpu *gpu, struct error *err);
 int sqlite_put_mark(struct store *store, const struct clock_mark *mark, struct error *err);
 int sqlite_add_event(struct store *store, const struct event *event, struct error *err);
 int sqlite_load(struct store *store, struct pool *pool, int64_t *ret_next_id,
 	struct clock_mark *ret_mark, struct error *err);
-int sqlite_get_lease(struct store *store, const struct pool *pool, int64_t id,
-	struct lease **ret_lease, struct error *err);
 int sqlite_events_of_lease(struct store *store, int64_t id, unsigned limit,
 	int (*fn)(const struct event *event, void *userdata), void *userdata, struct error *err);
 

@@ -102,11 +102,15 @@ static int check_result(void *userdata, int n, char **values, char **names)
 	return 0;
 }
 
+/* Looks at the structure of all pages. CHECK constraints would take seven times as long (4 s with a
+ * million journal lines), and the words that they watch over are checked when they are read. */
 static int check(struct sqlite *s, struct error *err)
 {
+	static const char sql[] = "PRAGMA ignore_check_constraints = ON; PRAGMA quick_check(1); "
+				  "PRAGMA ignore_check_constraints = OFF";
 	struct error found = { 0 };
 
-	if (sqlite3_exec(s->db, "PRAGMA quick_check(1)", check_result, &found, NULL) != SQLITE_OK)
+	if (sqlite3_exec(s->db, sql, check_result, &found, NULL) != SQLITE_OK)
 		return sqlite_fail(s, err);
 	return found.id ? sqlite_damaged(s, err, "%s", found.text) : 0;
 }

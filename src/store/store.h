@@ -5,9 +5,11 @@
  *
  * Writes happen between begin and commit; when commit returns 0 they are on disk
  * (synchronous=FULL). Any failure of a write or of commit means that nothing since begin was kept:
- * call rollback, then go back to what load gives. All functions return 0 or a negative errno with
- * err filled; -EUCLEAN means that the database is damaged, -ENOSPC that the disk is full,
- * -EROFS/-EACCES that it cannot be written. One thread.
+ * call rollback, then go back to what load gives; until then, and outside a transaction, writes and
+ * commit are refused with -ECANCELED. All functions return 0 or a negative errno with err filled;
+ * -EUCLEAN means that the database is damaged, -ENOSPC that the disk is full, -EROFS/-EACCES that
+ * it cannot be written, -EBUSY that another program has it, -EINVAL that a record breaks a rule of
+ * the schema, -EIO the rest. One thread.
  */
 #pragma once
 
@@ -27,8 +29,8 @@ struct store_ops {
 
 	/* Fills an empty pool: all GPUs ever seen that are not forgotten (not present, their
 	 * decisions and history), and all leases that have not ended, by rising id, with gpus
-	 * filled and eligible left empty. *ret_next_id is larger than every id ever given.
-	 * mark->boot_id is empty if there never was one. */
+	 * filled and eligible left empty. *ret_next_id is larger than every id ever stored or
+	 * journaled. mark->boot_id is empty if there never was one. */
 	int (*load)(struct store *store, struct pool *pool, int64_t *ret_next_id,
 		struct clock_mark *ret_mark, struct error *err);
 
@@ -64,8 +66,10 @@ struct store {
 	const struct store_ops *ops;
 };
 
-/* directory/dibs.db, made with mode 0600 and migrated if needed. Refuses (-EUCLEAN) a damaged file,
- * naming it and leaving it as it is; refuses (-EPROTO) a schema newer than this program knows. */
+/* directory/dibs.db, made with mode 0600 and migrated if needed (a copy stays in dibs.db.vN).
+ * Refuses
+ * (-EUCLEAN) a damaged file, naming it and leaving it as it is; refuses (-EPROTO) a schema newer
+ * than this program knows, (-ELOOP) a symbolic link, (-EBUSY) a second user. */
 int store_open_sqlite(const char *directory, struct store **ret, struct error *err);
 
 /* Nothing outlives the process. For tests and simulations. */

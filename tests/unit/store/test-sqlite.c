@@ -344,6 +344,17 @@ static void refuses_what_is_no_database_of_dibs(void)
 	CHECK_INT(store_open_sqlite(directory, &store, NULL), -EUCLEAN);
 }
 
+/* They are off while a file is checked. */
+static void enforces_its_rules_when_open(void)
+{
+	_directory_ char *directory = new_directory();
+	_store_ struct store *store = open_here(directory);
+	struct sqlite *s = (struct sqlite *)store;
+
+	CHECK_INT(sqlite_exec(s, "INSERT INTO meta VALUES (2, '', 0, 0, 0)", NULL), -EINVAL);
+	CHECK_INT(sqlite_exec(s, "INSERT INTO gpu_use VALUES ('GPU-9', 0, 0)", NULL), -EINVAL);
+}
+
 /* Versions */
 
 static const char *const two_steps[] = { schema_0001, "CREATE TABLE extra (id {ID}, x TEXT);" };
@@ -544,6 +555,7 @@ int main(void)
 	TEST(refuses_a_damaged_file_and_keeps_it);
 	TEST(keeps_the_wal_of_a_damaged_file_too);
 	TEST(refuses_what_is_no_database_of_dibs);
+	TEST(enforces_its_rules_when_open);
 	TEST(migrates_and_keeps_a_copy);
 	TEST(failed_migration_changes_nothing);
 	TEST(refuses_another_history);

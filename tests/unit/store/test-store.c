@@ -264,6 +264,7 @@ static void loads_by_rising_number(void)
 	for (int i = 0; i < 101; i++) {
 		_lease_ struct lease *lease = new_lease(1 + i * 37 % 101, LEASE_WAITING);
 
+		lease->uid = (uid_t)i;
 		CHECK_INT(store->ops->put_lease(store, pool, lease, NULL), 0);
 	}
 	commit(store);

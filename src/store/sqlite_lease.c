@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Leases to rows and back. The GPUs of a lease are rows of their own, written anew with it; held
+ * says whether it holds them now, and a unique index sees to it that nobody else does.
+ */
+#include "store/sqlite_row.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+static void bind_lease(struct row *row, const struct lease *lease)
+{
+	const struct request *request = &lease->request;
+
+	row_put_int(row, lease->id);
+	row_put_text(row, lease_kind_to_string(lease->kind));
+	row_put_text(row, lease_state_to_string(lease->state));
+	row_put_text(row, lease_end_to_string(lease->end));
+	row_put_int(row, lease->uid);
+	row_put_int(row, request->count);
+	row_put_text(row, request->gpus);
+	row_put_text(row, request->types);
+	row_put_int(row, (int64_t)request->min_memory_mib);
+	row_put_int(row, request->duration_us);
+	row_put_int(row, request->wait_us);
+	row_put_int(row, request->force);
+	row_put_text(row, request->note);
+	row_put_text(row, request->command);
+	row_put_int(row, lease->submitted_us);
+	row_put_int(row, lease->wait_until_us);
+	row_put_int(row, lease->since_us);
+	row_put_int(row, lease->until_us);
+	row_put_int(row, lease->kill_us);
+	row_put_int(row, lease->ended_us);
+	row_put_int(row, lease->pid);
+	row_put_int(row, (int64_t)lease->start_ticks);
+	row_put_text(row, lease->cgroup);
+}
+
+static void read_lease(struct row *row, struct lease *lease)
+{
+	struct request *request = &lease->request;
+
+	lease->id = row_get_int(row);
+	lease->kind = row_get_enum(row, lease_kind_from_string(row_get_text(row)));
+	lease->state = row_get_enum(row, lease_state_from_string(row_get_text(row)));
+	lease->end = row_get_enum(row, lease_end_from_string(row_get_text(row)));
+	lease->uid = (uid_t)row_get_int(row);
+	request->count = (unsigned)row_get_int(row);
+	request->gpus = row_get_string(row);
+	request->types = row_get_string(row);
+	request->min_memory_mib = (uint64_t)row_get_int(row);
+	request->duration_us = row_get_int(row);
+	request->wait_us = row_get_int(row);
+	request->force = row_get_int(row) != 0;
+	request->note = row_get_string(row);
+	request->command = row_get_string(row);
+	lease->submitted_us = row_get_int(row);
+	lease->wait_until_us = row_get_int(row);
+	lease->since_us = row_get_int(row);
+	lease->until_us = row_get_int(row);
+	lease->kill_us = row_get_int(row);
+	lease->ended_us = row_get_int(row);
+	lease->pid = (pid_t)row_get_int(row);
+	lease->start_ticks = (uint64_t)row_get_int(row);
+	lease->cgroup = row_get_string(row);
+}
+
+static int put_lease_gpus(
+	struct sqlite *s, const struct pool *pool, const struct lease *lease, struct error *err)
+{
+	struct row row = row_of(s, STATEMENT_DROP_LEASE_GPUS);
+	int64_t position = 0;
+	int r;
+
+	row_put_int(&row, lease->id);
+	r = sqlite_write(s, STATEMENT_DROP_LEASE_GPUS, err);
+	if (r < 0)
+		return r;
+	gpu_set_foreach (slot, &lease->gpus) {
+		row = row_of(s, STATEMENT_PUT_LEASE_GPU);
+		row_put_int(&row, lease->id);
+		row_put_int(&row, position++);
+		row_put_text(&row, pool->gpus[slot].uuid);
+		row_put_int(&row, lease_holds(lease));
+		r = sqlite_write(s, STATEMENT_PUT_LEASE_GPU, err);
+		if (r == -EEXIST)
+			return error_set(err, r, "store.held",
+				"GPU %s is held by another lease; lease %" PRId64 " cannot have it",
+				pool->gpus[slot].uuid, lease->id);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int sqlite_put_lease(
+	struct store *store, const struct pool *pool, const struct lease *lease, struct error *err)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	struct row row = row_of(s, STATEMENT_PUT_LEASE);
+	int r;
+
+	bind_lease(&row, lease);
+	r = sqlite_write(s, STATEMENT_PUT_LEASE, err);
+	return r < 0 ? r : put_lease_gpus(s, pool, lease, err);
+}
+
+static int get_lease_gpus(
+	struct sqlite *s, const struct pool *pool, struct lease *lease, struct error *err)
+{
+	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_LEASE_GPUS];
+	struct row row = { .query = query };
+	int r;
+
+	row_put_int(&row, lease->id);
+	while ((r = sqlite_next(s, query, err)) > 0) {
+		struct row uuid = { .query = query };
+		int slot = pool_slot_by_uuid(pool, row_get_text(&uuid));
+
+		if (slot >= 0)
+			gpu_set_add(&lease->gpus, (unsigned)slot);
+		r = row_result(s, &uuid, "lease_gpu", err);
+		if (r < 0)
+			break;
+	}
+	return r;
+}
+
+/* The lease of the row at which query stands. */
+static int get_lease_row(struct sqlite *s, sqlite3_stmt *query, const struct pool *pool,
+	struct lease **ret_lease, struct error *err)
+{
+	_cleanup_(lease_freep) struct lease *lease = lease_new();
+	struct row row = { .query = query };
+	int r;
+
+	if (!lease)
+		return error_set(
+			err, -ENOMEM, "store.memory", "no memory left to read %s", s->path);
+	read_lease(&row, lease);
+	r = row_result(s, &row, "lease", err);
+	if (r < 0)
+		return r;
+	r = get_lease_gpus(s, pool, lease, err);
+	if (r < 0)
+		return r;
+	*ret_lease = TAKE_PTR(lease);
+	return 0;
+}
+
+int sqlite_get_lease(struct store *store, const struct pool *pool, int64_t id,
+	struct lease **ret_lease, struct error *err)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_LEASE];
+	struct row row = { .query = query };
+	int r;
+
+	row_put_int(&row, id);
+	r = sqlite_next(s, query, err);
+	if (r > 0)
+		return get_lease_row(s, query, pool, ret_lease, err);
+	if (r == 0)
+		*ret_lease = NULL;
+	return r;
+}
+
+int sqlite_load_leases(struct sqlite *s, struct pool *pool, struct error *err)
+{
+	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_OPEN_LEASES];
+	int r;
+
+	while ((r = sqlite_next(s, query, err)) > 0) {
+		_cleanup_(lease_freep) struct lease *lease = NULL;
+
+		r = get_lease_row(s, query, pool, &lease, err);
+		if (r < 0)
+			return r;
+		r = pool_add(pool, lease);
+		if (r < 0)
+			return error_errno(
+				err, r, "store.memory", "cannot load lease %" PRId64, lease->id);
+		TAKE_PTR(lease);
+	}
+	return r;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A statement being bound, or a row being read, from the first column to the last. Not for other
+ * layers.
+ *
+ * Enums are stored by name, UUIDs instead of slots, and NULL where a record says "nobody" or
+ * "nothing".
+ */
+#pragma once
+
+#include "store/sqlite.h"
+
+struct row {
+	sqlite3_stmt *query; /* borrowed from the store */
+	int n;               /* columns done */
+	int error;           /* of reading; one check at the end is enough */
+};
+
+struct row row_of(struct sqlite *s, enum statement statement);
+
+/* Text (NULL is NULL) is not copied: it must live until the statement ran. */
+void row_put_int(struct row *row, int64_t value);
+void row_put_text(struct row *row, const char *text);
+void row_put_null(struct row *row);
+
+int64_t row_get_int(struct row *row);
+
+/* Valid until the next row; NULL reads as "". */
+const char *row_get_text(struct row *row);
+
+/* A copy that the caller frees; NULL stays NULL. */
+char *row_get_string(struct row *row);
+
+/* Passes on what an enum's _from_string returned; negative means that the row is damaged. */
+int row_get_enum(struct row *row, int value);
+
+/* 0 if all columns could be read. */
+int row_result(struct sqlite *s, const struct row *row, const char *table, struct error *err);
