@@ -10,6 +10,13 @@
 #include <string.h>
 #include <time.h>
 
+#undef sprintf /* macros of some C libraries */
+#undef vsprintf
+#undef strcpy
+#undef strcat
+#undef stpcpy
+#undef strncpy
+#undef strncat
 #pragma GCC poison strcpy strcat stpcpy           /* snprintf, asprintf */
 #pragma GCC poison strncpy strncat                /* text_copy */
 #pragma GCC poison sprintf vsprintf               /* snprintf */

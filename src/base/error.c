@@ -6,11 +6,16 @@
 
 #include "base/text.h"
 
-static void set(struct error *err, const char *id, const char *fmt, va_list ap)
+/* Appends to the text. */
+static void append(struct error *err, const char *fmt, ...) _printf_(2, 3);
+static void append(struct error *err, const char *fmt, ...)
 {
-	err->id = id;
-	if (vsnprintf(err->text, sizeof(err->text), fmt, ap) >= (int)sizeof(err->text))
-		text_cut(err->text, sizeof(err->text) - 1);
+	size_t n = strlen(err->text);
+	va_list ap;
+
+	va_start(ap, fmt);
+	text_vprint(err->text + n, sizeof(err->text) - n, fmt, ap);
+	va_end(ap);
 }
 
 int error_set(struct error *err, int code, const char *id, const char *fmt, ...)
@@ -20,7 +25,8 @@ int error_set(struct error *err, int code, const char *id, const char *fmt, ...)
 	if (!err)
 		return code;
 	va_start(ap, fmt);
-	set(err, id, fmt, ap);
+	err->id = id;
+	text_vprint(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
 	return code;
 }
@@ -28,35 +34,29 @@ int error_set(struct error *err, int code, const char *id, const char *fmt, ...)
 int error_errno(struct error *err, int code, const char *id, const char *fmt, ...)
 {
 	char reason[128];
-	size_t n;
 	va_list ap;
 
 	if (!err)
 		return code;
 	va_start(ap, fmt);
-	set(err, id, fmt, ap);
+	err->id = id;
+	text_vprint(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
-	n = strlen(err->text);
-	snprintf(err->text + n, sizeof(err->text) - n, ": %s",
-		strerror_r(-code, reason, sizeof(reason)));
+	append(err, ": %s", strerror_r(-code, reason, sizeof(reason)));
 	return code;
 }
 
 int error_prefix(struct error *err, int code, const char *fmt, ...)
 {
 	struct error old;
-	size_t n;
 	va_list ap;
 
 	if (!err)
 		return code;
 	old = *err;
 	va_start(ap, fmt);
-	set(err, old.id, fmt, ap);
+	text_vprint(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
-	n = strlen(err->text);
-	if (snprintf(err->text + n, sizeof(err->text) - n, ": %s", old.text) >=
-		(int)(sizeof(err->text) - n))
-		text_cut(err->text, sizeof(err->text) - 1);
+	append(err, ": %s", old.text);
 	return code;
 }

@@ -11,15 +11,15 @@
 
 /* One write a line, so that lines of two processes on one stderr do not mix. */
 static void log_line(int priority, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
+static void log_line(int priority, const char *fmt, va_list ap)
 {
 	char line[1024];
 	int n = 0;
 
 	if (getenv("JOURNAL_STREAM"))
 		n = snprintf(line, sizeof(line), "<%d>", priority);
-	if (vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap) >=
-		(int)(sizeof(line) - (size_t)n - 1))
-		text_cut(line, sizeof(line) - 2);
+	text_vprint(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
 	text_sanitize(line);
 	n = (int)strlen(line);
 	line[n++] = '\n';

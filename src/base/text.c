@@ -62,6 +62,19 @@ void text_copy(char *dst, size_t size, const char *src)
 	dst[n] = '\0';
 }
 
+void text_vprint(char *dst, size_t size, const char *fmt, va_list ap)
+{
+	size_t start = size - 1;
+	uint32_t c;
+
+	if (vsnprintf(dst, size, fmt, ap) < (int)size)
+		return;
+	while (start > 0 && ((unsigned char)dst[start - 1] & 0xc0) == 0x80)
+		start--;
+	if (start > 0 && decode((unsigned char *)dst + start - 1, &c) == 0)
+		dst[start - 1] = '\0';
+}
+
 bool text_is_utf8(const char *s)
 {
 	const unsigned char *p = (const unsigned char *)s;

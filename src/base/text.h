@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -14,6 +15,10 @@ void text_copy(char *dst, size_t size, const char *src);
 
 /* Shortens s in place to at most max bytes without splitting a UTF-8 character. */
 void text_cut(char *s, size_t max);
+
+/* vsnprintf that never leaves half a character at the end. */
+void text_vprint(char *dst, size_t size, const char *fmt, va_list ap)
+	__attribute__((format(printf, 3, 0)));
 
 /* Well-formed UTF-8 (no overlong forms, no surrogates, nothing above U+10FFFF)? */
 bool text_is_utf8(const char *s);

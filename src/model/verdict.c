@@ -16,8 +16,7 @@ struct verdict verdict_make(enum verdict_kind kind, const char *id, const char *
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (vsnprintf(v.text, sizeof(v.text), fmt, ap) >= (int)sizeof(v.text))
-		text_cut(v.text, sizeof(v.text) - 1);
+	text_vprint(v.text, sizeof(v.text), fmt, ap);
 	va_end(ap);
 	return v;
 }

@@ -85,6 +85,13 @@ static void errors_carry_their_history(void)
 	longer[sizeof(longer) - 1] = '\0';
 	error_set(&err, -1, "long", "%s\xc3\xa4", longer);
 	CHECK_INT(strlen(err.text), ERROR_TEXT_SIZE - 1);
+	longer[ERROR_TEXT_SIZE - 2] = '\0'; /* room for one byte of the two */
+	error_set(&err, -1, "long", "%s\xc3\xa4", longer);
+	CHECK_INT(strlen(err.text), ERROR_TEXT_SIZE - 2);
+	CHECK(text_is_utf8(err.text));
+	longer[ERROR_TEXT_SIZE - 3] = '\0';
+	error_set(&err, -1, "long", "%s\xc3\xa4", longer);
+	CHECK_INT(strlen(err.text), ERROR_TEXT_SIZE - 1);
 }
 
 int main(void)
