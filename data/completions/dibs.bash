@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+# bash completion for dibs(1)
+
+_dibs_gpus() {
+	dibs status --json 2>/dev/null | sed -n 's/^ *"index": \([0-9]*\),$/\1/p'
+}
+
+_dibs_leases() {
+	dibs list --json 2>/dev/null | sed -n 's/^    "id": \([0-9]*\),$/\1/p'
+}
+
+# The options of a verb.
+_dibs_options() {
+	local common='--socket --color --help --version'
+	local request='--gpus --gpu --type --min-memory --wait --no-wait --note'
+
+	case $1 in
+	status) echo "--json --watch $common" ;;
+	run) echo "$request --time --visible $common" ;;
+	reserve) echo "$request --force --duration --short --json $common" ;;
+	release) echo "--gpu --all $common" ;;
+	list) echo "--json --all $common" ;;
+	queue | show | doctor) echo "--json $common" ;;
+	"admin drain" | "admin release") echo "--reason $common" ;;
+	*) echo "$common" ;;
+	esac
+}
+
+_dibs() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+	local values='@(--socket|--color|--gpus|-g|--gpu|--type|--min-memory|--wait|--note|--time|-t|--visible|--duration|-d|--reason)'
+	local admin='drain undrain release sensor'
+	local verbs='status run reserve extend release list queue show admin doctor'
+	local verb='' words=0 i word
+
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		word=${COMP_WORDS[i]}
+		if [[ $verb == run && ($word == -- || $word != -*) ]]; then
+			# From here on it is somebody else's command line.
+			[[ $word == -- ]] && ((i++))
+			if declare -F _comp_command_offset >/dev/null; then
+				_comp_command_offset "$i"
+			elif declare -F _command_offset >/dev/null; then
+				_command_offset "$i"
+			elif ((i == COMP_CWORD)); then
+				mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+			else
+				compopt -o default
+			fi
+			return
+		fi
+		# shellcheck disable=SC2053 # a pattern
+		if [[ $word == $values ]]; then
+			((i++))
+		elif [[ $word != -* ]]; then
+			case $verb in
+			'') verb=$word ;;
+			admin) verb="admin $word" ;;
+			*) ((words++)) ;;
+			esac
+		fi
+	done
+
+	case $prev in
+	--color) word='auto always never' ;;
+	--visible) word='uuid index' ;;
+	--gpu) word=$(_dibs_gpus) ;;
+	--wait | --time | -t | --duration | -d) word='30m 1h 4h 8h 1d' ;;
+	--socket)
+		compopt -o default
+		return
+		;;
+	--gpus | -g | --type | --min-memory | --note | --reason) return ;;
+	*)
+		if [[ $cur == -* ]]; then
+			word=$(_dibs_options "$verb")
+		else
+			case $verb in
+			'') word=$verbs ;;
+			admin) word=$admin ;;
+			run)
+				mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+				return
+				;;
+			release | show) word=$(_dibs_leases) ;;
+			extend) ((words == 0)) && word=$(_dibs_leases) || word='30m 1h 4h 8h 1d' ;;
+			"admin drain" | "admin undrain") word=$(_dibs_gpus) ;;
+			"admin sensor") word='pause resume' ;;
+			*) word='' ;;
+			esac
+		fi
+		;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "$word" -- "$cur")
+}
+
+complete -F _dibs dibs

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* What all verbs say in the same way. */
+#include "cli/cli.h"
+
+#include <stdarg.h>
+
+#include "base/text.h"
+
+static void say(char *text)
+{
+	text_sanitize(text);
+	fprintf(stderr, "dibs: %s\n", text);
+}
+
+enum client_exit complain(enum client_exit exit, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	say(text);
+	return exit;
+}
+
+enum client_exit complain_error(struct cli *cli, enum client_exit exit, const struct error *err)
+{
+	char text[1024];
+
+	people_rename(&cli->people, text, sizeof(text), err->text);
+	say(text);
+	return exit;
+}
+
+enum client_exit cli_call(struct cli *cli, const char *method, json_t *parameters, json_t **ret)
+{
+	struct error err = { 0 };
+	enum client_exit exit =
+		client_call(cli_value(cli, OPT_SOCKET), method, parameters, ret, &err);
+
+	return exit == EXIT_OK ? exit : complain_error(cli, exit, &err);
+}
+
+enum client_exit cli_print_json(json_t *json)
+{
+	if (!json || json_dumpf(json, stdout, JSON_INDENT(2)) < 0)
+		return complain(
+			EXIT_FAULT, "cannot print JSON: out of memory, or the output is closed");
+	putchar('\n');
+	return EXIT_OK;
+}

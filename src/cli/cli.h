@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* What every verb works with, and the verbs. */
+#pragma once
+
+#include <jansson.h>
+
+#include "cli/options.h"
+#include "cli/people.h"
+#include "cli/term.h"
+#include "proto/message.h"
+
+struct cli {
+	struct arguments args;
+	struct term term; /* standard output */
+	struct people people;
+};
+
+static inline const char *cli_value(const struct cli *cli, enum opt opt)
+{
+	return cli->args.values[opt];
+}
+
+/* Says "dibs: ..." on stderr, without control characters, and returns exit. */
+enum client_exit complain(enum client_exit exit, const char *fmt, ...) _printf_(2, 3);
+
+/* The same with a sentence of the daemon, which names people by number. */
+enum client_exit complain_error(struct cli *cli, enum client_exit exit, const struct error *err);
+
+/* One call; on failure the sentence is said already. *ret is owned by the caller. */
+enum client_exit cli_call(struct cli *cli, const char *method, json_t *parameters, json_t **ret);
+
+/* Prints JSON for programs. */
+enum client_exit cli_print_json(json_t *json);
+
+enum client_exit verb_status(struct cli *cli);
+enum client_exit verb_run(struct cli *cli);
+enum client_exit verb_reserve(struct cli *cli);
+enum client_exit verb_extend(struct cli *cli);
+enum client_exit verb_release(struct cli *cli);
+enum client_exit verb_list(struct cli *cli);
+enum client_exit verb_queue(struct cli *cli);
+enum client_exit verb_show(struct cli *cli);
+enum client_exit verb_doctor(struct cli *cli);
+enum client_exit verb_admin_drain(struct cli *cli);
+enum client_exit verb_admin_undrain(struct cli *cli);
+enum client_exit verb_admin_release(struct cli *cli);
+enum client_exit verb_admin_sensor(struct cli *cli);

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/lease.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/parse.h"
+#include "base/text.h"
+#include "cli/public.h"
+
+void lease_gpus(char dst[LEASE_GPUS_SIZE], json_t *lease)
+{
+	json_t *index;
+	size_t i, n = 0;
+
+	dst[0] = '\0';
+	json_array_foreach (json_object_get(lease, "gpus"), i, index)
+		if (n < LEASE_GPUS_SIZE)
+			n += (size_t)snprintf(dst + n, LEASE_GPUS_SIZE - n, "%s%lld",
+				i == 0 ? "" : ",", (long long)json_integer_value(index));
+}
+
+char *lease_sentence(json_t *lease, int64_t now_us)
+{
+	int64_t since = wire_int(lease, "since", now_us), until = wire_int(lease, "until", 0);
+	char gpus[LEASE_GPUS_SIZE], moment[MOMENT_SIZE], duration[DURATION_TEXT_SIZE];
+	const char *kind = wire_text(lease, "kind");
+	int64_t id = wire_int(lease, "id", 0);
+
+	lease_gpus(gpus, lease);
+	if (!*gpus)
+		return text_format("%s %" PRId64, kind, id);
+	if (!until)
+		return text_format("%s %" PRId64 ": GPU %s", kind, id, gpus);
+	format_moment(moment, until, now_us);
+	format_duration(duration, until - since);
+	return text_format(
+		"%s %" PRId64 ": GPU %s until %s (%s)", kind, id, gpus, moment, duration);
+}
+
+int lease_parse_id(const char *text, int64_t *ret, struct error *err)
+{
+	uint64_t id;
+
+	if (parse_uint(text + (*text == '#'), 1, INT64_MAX, &id) < 0)
+		return error_set(err, -EINVAL, "usage.id",
+			"'%s' is not the number of a lease; 'dibs list' shows yours", text);
+	*ret = (int64_t)id;
+	return 0;
+}
+
+char *lease_purpose(json_t *lease)
+{
+	const char *command = wire_text(lease, "command"), *note = wire_text(lease, "note");
+
+	return text_format("%s%s%s", command, *command && *note ? " # " : "", note);
+}
+
+static bool waits(json_t *lease)
+{
+	return strcmp(wire_text(lease, "state"), "waiting") == 0;
+}
+
+static int by_position(const void *a, const void *b)
+{
+	json_t *const *x = a, *const *y = b;
+	int64_t i = wire_int(*x, "position", INT64_MAX), k = wire_int(*y, "position", INT64_MAX);
+
+	return (i > k) - (i < k);
+}
+
+json_t *lease_queue(json_t *leases)
+{
+	size_t n = 0, i;
+	_cleanup_(freep) json_t **sorted = calloc(json_array_size(leases) + 1, sizeof(json_t *));
+	_cleanup_(json_decrefp) json_t *queue = json_array();
+	json_t *lease;
+
+	if (!sorted)
+		return NULL;
+	json_array_foreach (leases, i, lease)
+		if (waits(lease))
+			sorted[n++] = lease;
+	qsort(sorted, n, sizeof(*sorted), by_position);
+	for (i = 0; i < n; i++)
+		if (json_array_append(queue, sorted[i]) < 0)
+			return NULL;
+	return TAKE_PTR(queue);
+}
+
+void lease_print_released(json_t *lease)
+{
+	int64_t id = wire_int(lease, "id", 0);
+	const char *kind = wire_text(lease, "kind");
+	char gpus[LEASE_GPUS_SIZE];
+
+	lease_gpus(gpus, lease);
+	if (!*gpus)
+		printf("%s %" PRId64 ": left the queue\n", kind, id);
+	else if (strcmp(wire_text(lease, "state"), "grace") == 0)
+		printf("%s %" PRId64 ": its processes on GPU %s were told to end\n", kind, id,
+			gpus);
+	else
+		printf("%s %" PRId64 ": GPU %s released\n", kind, id, gpus);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* What is done to a lease that exists: extend, release. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/parse.h"
+#include "cli/lease.h"
+#include "cli/public.h"
+#include "cli/request.h"
+
+enum client_exit verb_extend(struct cli *cli)
+{
+	_cleanup_(json_decrefp) json_t *parameters = NULL, *reply = NULL;
+	_cleanup_(freep) char *text = NULL;
+	const char *duration = cli->args.words[1];
+	int64_t id, us;
+	struct error err = { 0 };
+	enum client_exit exit;
+
+	if (lease_parse_id(cli->args.words[0], &id, &err) < 0)
+		return complain_error(cli, EXIT_INVALID, &err);
+	if (parse_duration(duration, &us) < 0 || us == 0)
+		return complain(EXIT_INVALID,
+			"'%s' is not a duration as 90s, 30m, 4h, 2d, 1w or 1h30m", duration);
+	parameters = json_pack("{sI sI}", "id", (json_int_t)id, "duration_us", (json_int_t)us);
+	exit = cli_call(cli, "org.dibs.Extend", parameters, &reply);
+	if (exit != EXIT_OK)
+		return exit;
+	text = lease_sentence(json_object_get(reply, "lease"), clock_wall());
+	if (!text)
+		return complain(EXIT_FAULT, "out of memory");
+	puts(text);
+	return EXIT_OK;
+}
+
+/* -EINVAL with a sentence. */
+static int release_parameters(const struct arguments *args, json_t *parameters, struct error *err)
+{
+	json_t *ids = json_array();
+	int64_t id;
+
+	if (args->n_words > 0)
+		json_object_set(parameters, "ids", ids);
+	json_decref(ids);
+	for (int i = 0; i < args->n_words; i++) {
+		if (lease_parse_id(args->words[i], &id, err) < 0)
+			return -EINVAL;
+		json_array_append_new(json_object_get(parameters, "ids"), json_integer(id));
+	}
+	if (args->values[OPT_ALL])
+		json_object_set_new(parameters, "all", json_true());
+	return request_put_list(
+		parameters, "gpus", OPT_RELEASE_GPU, args->values[OPT_RELEASE_GPU], err);
+}
+
+enum client_exit verb_release(struct cli *cli)
+{
+	_cleanup_(json_decrefp) json_t *parameters = json_object(), *reply = NULL;
+	json_t *leases, *lease;
+	struct error err = { 0 };
+	enum client_exit exit;
+	size_t i;
+
+	if (release_parameters(&cli->args, parameters, &err) < 0)
+		return complain_error(cli, EXIT_INVALID, &err);
+	if (json_object_size(parameters) > 1)
+		return complain(EXIT_INVALID, "give either IDs, or --gpu, or --all");
+	exit = cli_call(cli, "org.dibs.Release", parameters, &reply);
+	if (exit != EXIT_OK)
+		return exit;
+	leases = json_object_get(reply, "leases");
+	json_array_foreach (leases, i, lease)
+		lease_print_released(lease);
+	if (json_array_size(leases) == 0)
+		puts("nothing to release");
+	return EXIT_OK;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* dibs: the command line. */
+#include <locale.h>
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "dibs-config.h"
+
+static enum client_exit start(struct cli *cli, int argc, char **argv)
+{
+	struct arguments *args = &cli->args;
+	struct error err = { 0 };
+
+	if (arguments_parse(argc, argv, args, &err) < 0)
+		return complain_error(cli, EXIT_INVALID, &err);
+	if (args->values[OPT_HELP]) {
+		help_print(stdout, args->parent, args->verb);
+		return EXIT_OK;
+	}
+	if (args->values[OPT_VERSION]) {
+		puts("dibs " DIBS_VERSION);
+		return EXIT_OK;
+	}
+	if (term_init(&cli->term, STDOUT_FILENO, args->values[OPT_COLOR], &err) < 0)
+		return complain_error(cli, EXIT_INVALID, &err);
+	if (!args->verb->run) {
+		help_print(stderr, args->parent, args->verb);
+		return EXIT_INVALID;
+	}
+	return args->verb->run(cli);
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = { 0 };
+	enum client_exit exit;
+
+	setlocale(LC_CTYPE, "");
+	exit = start(&cli, argc, argv);
+	if ((fflush(stdout) != 0 || ferror(stdout)) && exit == EXIT_OK)
+		exit = complain(EXIT_FAULT, "cannot write to standard output: %m");
+	return (int)exit;
+}

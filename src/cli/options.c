@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An own reader instead of getopt_long: which options there are depends on the verb, "run" must
+ * stop at the first word while all others look on, and a sentence about a wrong option should name
+ * the verb. Options may stand before the verb as well ("dibs --socket S list"); whether the verb
+ * takes them is known only at the end.
+ *
+ * Words are collected at the front of argv, which is safe because there are never more of them than
+ * were read.
+ */
+#include "cli/options.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define COMMON (OPT_BIT(OPT_SOCKET) | OPT_BIT(OPT_COLOR) | OPT_BIT(OPT_HELP) | OPT_BIT(OPT_VERSION))
+
+const struct option options[OPT_MAX] = {
+	[OPT_SOCKET] = { 0, "socket", "PATH", "where dibsd listens ($DIBS_SOCKET)" },
+	[OPT_COLOR] = { 0, "color", "WHEN", "auto, always or never" },
+	[OPT_HELP] = { 'h', "help", NULL, "this text" },
+	[OPT_VERSION] = { 'V', "version", NULL, "which dibs this is" },
+	[OPT_JSON] = { 'j', "json", NULL, "for programs: JSON on standard output" },
+	[OPT_WATCH] = { 'w', "watch", NULL, "stay, and show every change" },
+	[OPT_GPUS] = { 'g', "gpus", "N", "how many GPUs (1, or all of --gpu)" },
+	[OPT_GPU] = { 0, "gpu", "LIST", "just these: indices or UUIDs, with commas" },
+	[OPT_TYPE] = { 0, "type", "MODEL", "a part of the model's name; several with commas" },
+	[OPT_MIN_MEMORY] = { 0, "min-memory", "SIZE", "cards of at least this size, as 24G" },
+	[OPT_WAIT] = { 0, "wait", "DURATION", "wait for so long at most, as 30m" },
+	[OPT_NO_WAIT] = { 0, "no-wait", NULL, "now or not at all" },
+	[OPT_NOTE] = { 0, "note", "TEXT", "what it is for; everybody sees it" },
+	[OPT_FORCE] = { 0, "force", NULL, "also GPUs that somebody uses without a lease" },
+	[OPT_TIME] = { 't', "time", "LIMIT", "end the command after this time" },
+	[OPT_VISIBLE] = { 0, "visible", "HOW", "name GPUs to the command by uuid or index" },
+	[OPT_DURATION] = { 'd', "duration", "DURATION", "hold them for so long (8h)" },
+	[OPT_SHORT] = { 0, "short", NULL, "print the indices and nothing else" },
+	[OPT_EVERYBODY] = { 'a', "all", NULL, "those of everybody" },
+	[OPT_ALL] = { 'a', "all", NULL, "all that is yours, running and waiting too" },
+	[OPT_RELEASE_GPU] = { 0, "gpu", "LIST", "your leases on these GPUs" },
+	[OPT_REASON] = { 0, "reason", "TEXT", "why; people will read it" },
+};
+
+bool verb_takes(const struct verb *verb, enum opt opt)
+{
+	return (verb->options | COMMON) & OPT_BIT(opt);
+}
+
+static const struct verb *find_verb(const struct verb *table, const char *name)
+{
+	for (; table->name; table++)
+		if (strcmp(table->name, name) == 0)
+			return table;
+	return NULL;
+}
+
+/* Options before the verb: those of any verb. Later: those of this verb. */
+static bool accepts(const struct verb *verb, enum opt opt)
+{
+	if (verb)
+		return verb_takes(verb, opt);
+	return OPT_BIT(opt) & (COMMON | OPT_BIT(OPT_JSON) | OPT_BIT(OPT_WATCH));
+}
+
+static const char *verb_name(const struct arguments *a)
+{
+	return a->verb ? a->verb->name : "";
+}
+
+static const char *verb_space(const struct arguments *a)
+{
+	return a->verb ? " " : "";
+}
+
+static int unknown_option(const struct arguments *a, const char *word, struct error *err)
+{
+	return error_set(err, -EINVAL, "usage.option",
+		"there is no option '%s'; see 'dibs%s%s --help'", word, verb_space(a),
+		verb_name(a));
+}
+
+/* "--name", "--name=value", "--name value". Returns how many words of argv it took. */
+static int parse_long(struct arguments *a, char **argv, struct error *err)
+{
+	const char *name = argv[0] + 2, *equals = strchr(name, '=');
+	size_t length = equals ? (size_t)(equals - name) : strlen(name);
+
+	for (enum opt opt = 0; opt < OPT_MAX; opt++) {
+		const struct option *o = &options[opt];
+
+		if (!accepts(a->verb, opt) || strlen(o->name) != length ||
+			strncmp(o->name, name, length) != 0)
+			continue;
+		if (!o->argument && equals)
+			return error_set(
+				err, -EINVAL, "usage.option", "--%s takes no value", o->name);
+		if (o->argument && !equals && !argv[1])
+			return error_set(err, -EINVAL, "usage.option",
+				"--%s needs a value: --%s %s", o->name, o->name, o->argument);
+		a->values[opt] = !o->argument ? "" : equals ? equals + 1 : argv[1];
+		return o->argument && !equals ? 2 : 1;
+	}
+	return unknown_option(a, argv[0], err);
+}
+
+/* "-a", "-ab", "-n5", "-n 5". Returns how many words of argv it took. */
+static int parse_letters(struct arguments *a, char **argv, struct error *err)
+{
+	for (const char *s = argv[0] + 1; *s; s++) {
+		enum opt opt = 0;
+
+		while (opt < OPT_MAX && !(accepts(a->verb, opt) && options[opt].letter == *s))
+			opt++;
+		if (opt == OPT_MAX)
+			return unknown_option(a, argv[0], err);
+		if (!options[opt].argument) {
+			a->values[opt] = "";
+			continue;
+		}
+		if (!s[1] && !argv[1])
+			return error_set(err, -EINVAL, "usage.option", "-%c needs a value: -%c %s",
+				*s, *s, options[opt].argument);
+		a->values[opt] = s[1] ? s + 1 : argv[1];
+		return s[1] ? 1 : 2;
+	}
+	return 1;
+}
+
+/* The first words are the verb. Returns 1 if word was a part of it. */
+static int take_verb(struct arguments *a, const char *word, struct error *err)
+{
+	const struct verb *table = a->verb ? a->verb->verbs : verbs, *verb;
+
+	if (!table)
+		return 0;
+	verb = find_verb(table, word);
+	if (!verb)
+		return error_set(err, -EINVAL, "usage.verb",
+			"there is no command 'dibs%s%s %s'; see 'dibs%s%s --help'", verb_space(a),
+			verb_name(a), word, verb_space(a), verb_name(a));
+	a->parent = a->verb;
+	a->verb = verb;
+	return 1;
+}
+
+static int check_words(const struct arguments *a, struct error *err)
+{
+	const char *name = a->verb->name, *parent = a->parent ? a->parent->name : "";
+	const char *space = a->parent ? " " : "";
+
+	if (a->n_words < a->verb->min_words)
+		return error_set(err, -EINVAL, "usage.words",
+			"something is missing: dibs %s%s%s %s", parent, space, name,
+			a->verb->arguments);
+	if (a->n_words > a->verb->max_words)
+		return error_set(err, -EINVAL, "usage.words",
+			"'%s' is too much; see 'dibs %s%s%s --help'", a->words[a->verb->max_words],
+			parent, space, name);
+	return 0;
+}
+
+static int check_all(struct arguments *a, struct error *err)
+{
+	if (!a->verb && !a->values[OPT_HELP])
+		a->verb = verbs;
+	if (a->values[OPT_HELP] || a->values[OPT_VERSION])
+		return 0;
+	/* What stood before the verb was accepted on trust. */
+	for (enum opt opt = 0; opt < OPT_MAX; opt++)
+		if (a->values[opt] && !verb_takes(a->verb, opt))
+			return error_set(err, -EINVAL, "usage.option",
+				"'dibs %s' has no option --%s", a->verb->name, options[opt].name);
+	return check_words(a, err);
+}
+
+int arguments_parse(int argc, char **argv, struct arguments *ret, struct error *err)
+{
+	bool only_words = false;
+
+	*ret = (struct arguments){ .words = argv };
+	for (int i = 1, r; i < argc; i += r) {
+		const char *word = argv[i];
+
+		if (!only_words && strcmp(word, "--") == 0) {
+			only_words = true;
+			r = 1;
+		} else if (!only_words && word[0] == '-' && word[1] == '-') {
+			r = parse_long(ret, argv + i, err);
+		} else if (!only_words && word[0] == '-' && word[1]) {
+			r = parse_letters(ret, argv + i, err);
+		} else if ((r = take_verb(ret, word, err)) == 0) {
+			r = 1;
+			ret->words[ret->n_words++] = argv[i];
+			only_words |= ret->verb->command;
+		}
+		if (r < 0)
+			return r;
+	}
+	ret->words[ret->n_words] = NULL;
+	return check_all(ret, err);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* Tables of what the daemon replied: a column knows how to tell its cell from a row. */
+#pragma once
+
+#include <jansson.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cli/people.h"
+#include "cli/term.h"
+
+/* How it is looked at; all borrowed. */
+struct view {
+	const struct term *term;
+	struct people *people;
+	int64_t now_us; /* CLOCK_REALTIME */
+	json_t *leases; /* of the reply, for those that refer to them */
+};
+
+struct cell {
+	char text[1024];
+	enum style style;
+};
+
+enum {
+	COLUMN_RIGHT = 1,
+	COLUMN_CUT = 2,     /* when there is no room */
+	COLUMN_IF_USED = 4, /* left out on a terminal when all its cells are empty */
+};
+
+struct column {
+	const char *title;
+	int flags;
+	void (*fill)(
+		struct cell *cell, const struct view *view, json_t *row); /* of an empty cell */
+};
+
+/* Draws an array of rows. -ENOMEM. */
+int table_draw(
+	FILE *out, const struct view *view, const struct column *columns, size_t n, json_t *rows);
+
+/* For fill functions. */
+void cell_printf(struct cell *cell, const char *fmt, ...) _printf_(2, 3);      /* appends */
+void cell_since(struct cell *cell, int64_t since_us, const struct view *view); /* 0: nothing */
+void cell_moment(struct cell *cell, int64_t us, const struct view *view);      /* 0: "-" */
+
+/* Draws leases: those that wait, in the order given; or any, with their users or without. */
+int table_draw_queue(FILE *out, const struct view *view, json_t *leases);
+int table_draw_leases(FILE *out, const struct view *view, json_t *leases, bool with_users);

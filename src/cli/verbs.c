@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* What the command line can do. */
+#include <limits.h>
+
+#include "cli/cli.h"
+
+#define REQUEST                                                                               \
+	(OPT_BIT(OPT_GPUS) | OPT_BIT(OPT_GPU) | OPT_BIT(OPT_TYPE) | OPT_BIT(OPT_MIN_MEMORY) | \
+		OPT_BIT(OPT_WAIT) | OPT_BIT(OPT_NO_WAIT) | OPT_BIT(OPT_NOTE))
+
+static const struct verb admin_verbs[] = {
+	{ "drain", "GPU --reason TEXT", "Hand out this GPU no more",
+		"Its present lease goes on. GPU is an index or a UUID.", OPT_BIT(OPT_REASON), 1, 1,
+		.run = verb_admin_drain },
+	{ "undrain", "GPU", "Hand out this GPU again", .min_words = 1, .max_words = 1,
+		.run = verb_admin_undrain },
+	{ "release", "ID --reason TEXT", "Take back anybody's lease",
+		"The processes of a run get TERM and, after the grace of this site, KILL.",
+		OPT_BIT(OPT_REASON), 1, 1, .run = verb_admin_release },
+	{ "sensor", "pause|resume", "Let go of the driver, or take it again",
+		"While the sensor is paused nothing of dibs holds the driver, so that a GPU can "
+		"be\n"
+		"reset; no lease starts until it is resumed.",
+		.min_words = 1, .max_words = 1, .run = verb_admin_sensor },
+	{ 0 },
+};
+
+const struct verb verbs[] = {
+	{ "status", "", "Show the GPUs, who has them and who waits",
+		"This is also what 'dibs' alone does.", OPT_BIT(OPT_JSON) | OPT_BIT(OPT_WATCH),
+		.run = verb_status },
+	{ "run", "[--] COMMAND...", "Wait for GPUs, run a command on them, give them back",
+		"The command becomes this very process; the GPUs are free again when the last of "
+		"its\n"
+		"processes is gone. It finds them in CUDA_VISIBLE_DEVICES, NVIDIA_VISIBLE_DEVICES\n"
+		"(ROCR_VISIBLE_DEVICES on AMD) and DIBS_GPUS, its lease in DIBS_LEASE.",
+		REQUEST | OPT_BIT(OPT_TIME) | OPT_BIT(OPT_VISIBLE), 1, INT_MAX, true, verb_run },
+	{ "reserve", "", "Hold GPUs for a time",
+		"Prints the hold and a line that makes programs of this shell use its GPUs.",
+		REQUEST | OPT_BIT(OPT_FORCE) | OPT_BIT(OPT_DURATION) | OPT_BIT(OPT_SHORT) |
+			OPT_BIT(OPT_JSON),
+		.run = verb_reserve },
+	{ "extend", "ID DURATION", "Keep a hold, or let a run go on, for longer",
+		"The time is added to what is left.", .min_words = 2, .max_words = 2,
+		.run = verb_extend },
+	{ "release", "[ID...]", "Give GPUs back, or leave the queue",
+		"Without an ID, --gpu or --all: all holds of yours.",
+		OPT_BIT(OPT_RELEASE_GPU) | OPT_BIT(OPT_ALL), 0, INT_MAX, .run = verb_release },
+	{ "list", "", "List your leases", NULL, OPT_BIT(OPT_JSON) | OPT_BIT(OPT_EVERYBODY),
+		.run = verb_list },
+	{ "queue", "", "List who waits, in order", NULL, OPT_BIT(OPT_JSON), .run = verb_queue },
+	{ "show", "ID", "Show one lease and its journal", NULL, OPT_BIT(OPT_JSON), 1, 1,
+		.run = verb_show },
+	{ "admin", "COMMAND", "For administrators: drain, undrain, release, sensor",
+		.verbs = admin_verbs },
+	{ "doctor", "", "Say what is wrong with dibs on this host, and what mends it", NULL,
+		OPT_BIT(OPT_JSON), .run = verb_doctor },
+	{ 0 },
+};
