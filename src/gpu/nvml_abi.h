@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The part of NVML's binary interface that dibs uses, declared here so that building needs nothing
- * of NVIDIA's. Names, values and layouts are facts of nvml.h (API 13, driver R580 and later; read
- * in NVIDIA/go-nvml); the asserts state the x86-64 layouts that a compiler made of that header.
- * Where drivers deviate from it, the comment says who found out.
+ * of NVIDIA's. Names, values and layouts are facts of nvml.h (API 13; read in NVIDIA/go-nvml); the
+ * asserts state the x86-64 layouts that a compiler made of that header. Where drivers deviate from
+ * it, the comment says who found out.
  */
 #pragma once
 
@@ -62,7 +62,7 @@ _Static_assert(sizeof(struct nvml_pci) == 68, "nvmlPciInfo_t");
 _Static_assert(offsetof(struct nvml_pci, id) == 36, "nvmlPciInfo_t");
 
 /*
- * nvmlProcessInfo_t begins so in every version. An entry is 16 bytes before R510, 24 in _v2 and
+ * nvmlProcessInfo_t begins so in every version. An entry is 16 bytes without suffix, 24 in _v2 and
  * today's _v3 (which add the MIG instances), and was 32 in the _v3 of 535.43 to 535.86
  * (XuehaiPan/nvitop issues 79, 89 and 226).
  */

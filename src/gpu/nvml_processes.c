@@ -66,14 +66,15 @@ static int fetch(
 /* The size of an entry, 0 if it is none of the known ones. */
 static size_t stride(const struct nvml_list *list, uint32_t count)
 {
+	static const size_t sizes[] = { 16, 24, 32 };
 	size_t used = (size_t)list->capacity * NVML_PROCESS_SIZE_MAX;
 
 	while (used > 0 && list->entries[used - 1] == FILL)
 		used--;
-	if (used % count != 0)
-		return 0;
-	used /= count;
-	return used == 16 || used == 24 || used == 32 ? used : 0;
+	for (size_t i = 0; i < ELEMENTSOF(sizes); i++)
+		if (used == count * sizes[i])
+			return sizes[i];
+	return 0;
 }
 
 static int add(struct gpu *gpu, const struct nvml_process *process)

@@ -17,7 +17,7 @@
 #include "model/gpu.h"
 
 #define SAMPLE_LINE_MAX      (4 * 1024 * 1024) /* bytes */
-#define SAMPLE_PROCESSES_MAX 4096              /* a GPU; gpu.md: drivers report at most 950 */
+#define SAMPLE_PROCESSES_MAX 4096              /* a GPU; NVIDIA's drivers list at most 950 */
 
 /* What decoding accepts; a backend that reads more takes it for unknown. */
 #define SAMPLE_MEMORY_MAX      (1 << 30)       /* MiB */

@@ -86,6 +86,8 @@ static bool parse_gpu_line(struct fake_state *state, const char *key, const char
 
 	if (strcmp(key, "name") == 0)
 		return snprintf(gpu->name, sizeof(gpu->name), "%s", rest) > 0;
+	if (strcmp(key, "uuid") == 0)
+		return sscanf(rest, "%95s", gpu->says) == 1;
 	if (strcmp(key, "bus") == 0)
 		return sscanf(rest, "%31s", gpu->bus) == 1;
 	if (strcmp(key, "node") == 0)
@@ -116,7 +118,7 @@ static bool begin_gpu(struct fake_state *state, const char *uuid)
 	snprintf(gpu->name, sizeof(gpu->name), "NVIDIA Fake");
 	snprintf(gpu->bus, sizeof(gpu->bus), "00000000:%02X:00.0", state->n_gpus + 1);
 	state->n_gpus++;
-	return sscanf(uuid, "%95s", gpu->uuid) == 1;
+	return sscanf(uuid, "%95s", gpu->uuid) == 1 && sscanf(uuid, "%95s", gpu->says) == 1;
 }
 
 static bool parse_line(struct fake_state *state, const char *key, const char *rest)

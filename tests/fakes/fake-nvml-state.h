@@ -4,24 +4,25 @@
  * FAKE_NVML_STATE, read again at each call. Replace it by rename. Without the file, the driver is
  * not loaded. Lines are a key and its values; "#" begins a line of comment.
  *
- *   stride 24                       size of an entry of the _v3 process lists: 16, 24 or 32; others
- * are wrong on purpose skip yes                        GPUs whose node cannot be opened are not
- * even counted gpu GPU-8a...                   begins a GPU; its NVML index is its place among them
+ *   stride 24              size of an entry of the _v3 process lists (16, 24, 32, or a wrong one)
+ *   skip yes               GPUs whose node cannot be opened are not even counted
+ *   gpu GPU-8a...          begins a GPU; its NVML index is its place among them
  *
- * What follows is about that GPU:
+ * What follows is about that GPU; a number without a line is not supported:
  *
- *   minor 3                         default: none
+ *   minor 3
+ *   uuid GPU-9c...         what it says of itself, if that changed meanwhile
  *   name NVIDIA A100-SXM4-80GB
  *   bus 00000000:3B:00.0
- *   memory 81920 512 3              MiB: total, reserved, used; without this line: not supported
- *   util 7                          percent ...
- *   temp 31                         degrees ...
- *   power 60500                     milliwatts; without the line: not supported
- *   recovery 1                      recovery action; without this line: not supported
- *   node /dev/nvidia3               opened by nvmlDeviceGetHandleByIndex: EACCES and EPERM are no
- * permission link 00000000:5E:00.0           an active NVLink that ends at this address; one line a
- * link near GPU-77... 10               topology level to that GPU; default: 50 process 4711 512
- * compute        in a list, dead or alive: MiB or "na"; compute, mps or graphics
+ *   memory 81920 512 3     MiB: total, reserved, used
+ *   util 7                 percent
+ *   temp 31                degrees
+ *   power 60500            milliwatts
+ *   recovery 1             recovery action
+ *   node /dev/nvidia3      opened to get its handle: EACCES and EPERM are no permission
+ *   link 00000000:5E:00.0  an active NVLink that ends at this address; one line a link
+ *   near GPU-77... 10      topology level to that GPU, otherwise 50
+ *   process 4711 512 mps   in a list, dead or alive: MiB or "na"; compute, mps or graphics
  *
  * Before the first GPU these are about all calls, after it about those to that GPU ("*" = all):
  *
@@ -68,7 +69,7 @@ struct fake_near {
 };
 
 struct fake_gpu {
-	char uuid[FAKE_TEXT], name[FAKE_TEXT], bus[32], node[128];
+	char uuid[FAKE_TEXT], says[FAKE_TEXT], name[FAKE_TEXT], bus[32], node[128];
 	long minor, util, temp, power, recovery;
 	long total, reserved, used; /* MiB; total FAKE_NONE: not supported */
 	char links[FAKE_LINKS][32];

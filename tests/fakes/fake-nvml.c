@@ -7,8 +7,7 @@
  * exist is decided at compile time, for dlsym() has to fail for the others:
  *
  *   FAKE_LISTS  newest version of the process lists: 1 (none with a suffix), 2 or 3
- *   FAKE_OLD    1 = a driver of before R470: no memory_v2, field values, topology, MPS lists, event
- * v2
+ *   FAKE_OLD    1 = an old driver: no memory_v2, field values, topology, NVLink, event wait _v2
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -222,7 +221,7 @@ API(nvmlDeviceGetHandleByIndex_v2, unsigned index, void **ret)
 API(nvmlDeviceGetUUID, void *device, char *ret, unsigned size)
 {
 	ENTER_GPU(gpu);
-	return text(gpu->uuid, ret, size);
+	return text(gpu->says, ret, size);
 }
 
 API(nvmlDeviceGetName, void *device, char *ret, unsigned size)

@@ -146,9 +146,15 @@ static void check_processes(const struct gpu *gpu)
 	CHECK_INT(gpu->processes[2].memory_mib, 42405);
 }
 
-/* 20 and 40 bytes never were; then the older function is right. */
+/* So that only the _v3 lists can have answered. */
+#define WITHOUT_OLDER                                         \
+	"return nvmlDeviceGetComputeRunningProcesses 13\n"    \
+	"return nvmlDeviceGetComputeRunningProcesses_v2 13\n" \
+	"return nvmlDeviceGetMPSComputeRunningProcesses_v2 13\n"
+
 static void understands_every_stride(void)
 {
+	/* 20 and 40 bytes never were; then the older function is right. */
 	static const int strides[] = { 24, 16, 32, 20, 40 };
 
 	for (size_t i = 0; i < ELEMENTSOF(strides); i++) {
@@ -157,8 +163,8 @@ static void understands_every_stride(void)
 		put("",
 			"stride %d\n" FIRST "process 4711 512 compute\nprocess 4712 na compute\n"
 			"process 4713 42405 compute\nprocess 0 1 compute\nprocess 4714 1 mps\n"
-			"process 4715 1 graphics\n",
-			strides[i]);
+			"process 4715 1 graphics\n%s",
+			strides[i], has_v3 && i < 3 ? WITHOUT_OLDER : "");
 		CHECK_INT(set_up_and_read(&f), 0);
 		check_processes(&f.sample->gpus[0]);
 	}
@@ -171,7 +177,8 @@ static void one_process_is_enough(void)
 	for (size_t i = 0; i < ELEMENTSOF(strides); i++) {
 		FIXTURE(f);
 
-		put("", "stride %d\n" FIRST "process 4711 0 compute\n", strides[i]);
+		put("", "stride %d\n" FIRST "process 4711 0 compute\n%s", strides[i],
+			has_v3 ? WITHOUT_OLDER : "");
 		CHECK_INT(set_up_and_read(&f), 0);
 		CHECK_INT(f.sample->gpus[0].n_processes, 1);
 		CHECK_INT(f.sample->gpus[0].processes[0].pid, 4711);
@@ -452,6 +459,19 @@ static void notices_who_comes_and_goes(void)
 	CHECK_STR(f.err.id, "nvml.no-gpus");
 }
 
+static void notices_another_identity(void)
+{
+	FIXTURE(f);
+
+	put("", FIRST SECOND);
+	CHECK_INT(set_up_and_read(&f), 0);
+	put("", FIRST "uuid GPU-9\nname B200\n" SECOND);
+	CHECK_INT(read_again(&f), 0);
+	CHECK_INT(f.sample->n_gpus, 2);
+	CHECK_STR(f.sample->gpus[0].uuid, "GPU-9");
+	CHECK_STR(f.sample->gpus[0].model, "B200");
+}
+
 static void gpus_without_permission_are_left_out(void)
 {
 	FIXTURE(f);
@@ -537,7 +557,8 @@ static void reads_the_topology(void)
 {
 	FIXTURE(f);
 
-	/* A and B are cabled, C and D share a switch that A also reaches; the rest is PCIe. */
+	/* A and B are cabled, C and D share a switch, only F tells of its cable to E; the rest is
+	 * PCIe. */
 	put("", "gpu A\nbus 00000000:01:00.0\nlink 00000000:02:00.0\nlink 00000000:02:00.0\nnear C "
 		"10\n"
 		"near D 20\nnear E 30\nnear F 40\n"
@@ -545,7 +566,7 @@ static void reads_the_topology(void)
 		"gpu C\nbus 00000000:03:00.0\nlink 00000001:C1:00.0\n"
 		"gpu D\nbus 00000000:04:00.0\nlink 00000001:C1:00.0\nnear E 0\n"
 		"gpu E\nbus 00000000:05:00.0\nreturn nvmlDeviceGetTopologyCommonAncestor 3\n"
-		"gpu F\nbus 00000000:06:00.0\n");
+		"gpu F\nbus 00000000:06:00.0\nlink 00000000:05:00.0\n");
 	CHECK_INT(set_up_and_read(&f), 0);
 	if (old) {
 		check_links(&f, 0, ".sssss");
@@ -555,8 +576,8 @@ static void reads_the_topology(void)
 	check_links(&f, 1, "L.ssss");
 	check_links(&f, 2, "bs.Lss");
 	check_links(&f, 3, "msL..s");
-	check_links(&f, 4, "hss..s");
-	check_links(&f, 5, "nssss.");
+	check_links(&f, 4, "hss..L");
+	check_links(&f, 5, "nsssL.");
 }
 
 /* Two GPUs that are both cabled to a third are not cabled to each other. */
@@ -601,6 +622,7 @@ int main(int argc, char **argv)
 	TEST(an_xid_of_a_program_is_no_fault);
 	TEST(waiting_ends_without_events);
 	TEST(notices_who_comes_and_goes);
+	TEST(notices_another_identity);
 	TEST(gpus_without_permission_are_left_out);
 	TEST(hostile_uuids_are_left_out);
 	TEST(says_why_it_cannot_be_opened);
