@@ -209,13 +209,32 @@ void inventory_take(struct manager *m, struct sample *sample)
 	server_status_changed(m->server);
 }
 
+static int forget(struct manager *m, const char *uuid, struct error *err)
+{
+	const struct store_ops *ops = m->store->ops;
+	int r = ops->begin(m->store, err);
+
+	if (r >= 0)
+		r = ops->forget_gpu(m->store, uuid, err);
+	if (r >= 0)
+		r = ops->commit(m->store, err);
+	if (r < 0)
+		ops->rollback(m->store);
+	return r;
+}
+
 void inventory_forget_absent(struct manager *m)
 {
 	for (unsigned slot = m->pool->n_gpus; slot-- > 0;) {
 		const struct gpu *gpu = &m->pool->gpus[slot];
+		struct error err = { 0 };
 
-		if (gpu->present || pool_holder(m->pool, slot))
+		if (gpu->present || gpu->drained || pool_holder(m->pool, slot))
 			continue;
+		if (forget(m, gpu->uuid, &err) < 0) {
+			log_error("%s", err.text);
+			return;
+		}
 		log_warning("GPU %s (%s), known from before, is not there any more", gpu->uuid,
 			gpu->model);
 		pool_remove_gpu(m->pool, slot);

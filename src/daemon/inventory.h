@@ -8,6 +8,6 @@
 
 void inventory_take(struct manager *m, struct sample *sample);
 
-/* At start, after the first sample: GPUs that were known but are not there and that no lease holds
- * are forgotten. */
+/* At start, after the first sample: GPUs that were known but are not there are forgotten, unless a
+ * lease holds them or an administrator drained them. */
 void inventory_forget_absent(struct manager *m);

@@ -249,11 +249,12 @@ int manager_new(const struct manager_options *options, struct manager **ret, str
 	return 0;
 }
 
-void manager_ready(struct manager *m)
+void manager_ready(struct manager *m, bool complete)
 {
 	int r;
 
-	inventory_forget_absent(m);
+	if (complete)
+		inventory_forget_absent(m);
 	m->serving = true;
 	r = server_start(m->server);
 	if (r < 0) {

@@ -54,5 +54,5 @@ DEFINE_CLEANUP(struct manager *, manager_free)
 /* Until SIGTERM or SIGINT. */
 int manager_run(struct manager *m, struct error *err);
 
-/* The first sample is in (or will not come): serve. */
-void manager_ready(struct manager *m);
+/* The first sample is in, or will not come: serve. complete: it told all GPUs that there are. */
+void manager_ready(struct manager *m, bool complete);

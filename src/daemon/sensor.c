@@ -44,12 +44,12 @@ struct sensor {
 };
 
 /* Whether to serve is not the sensor's to decide: no GPUs is an answer too. */
-static void become_ready(struct sensor *sensor)
+static void become_ready(struct sensor *sensor, bool complete)
 {
 	if (sensor->ready)
 		return;
 	sensor->ready = true;
-	manager_ready(sensor->manager);
+	manager_ready(sensor->manager, complete);
 }
 
 static void take_line(struct sensor *sensor, const char *line, size_t size)
@@ -71,7 +71,7 @@ static void take_line(struct sensor *sensor, const char *line, size_t size)
 	sd_event_source_set_time_relative(
 		sensor->silence, (uint64_t)sensor->manager->config->sensor_deadline_us);
 	inventory_take(sensor->manager, sensor->sample);
-	become_ready(sensor);
+	become_ready(sensor, !sensor->sample->error[0]);
 }
 
 static void take_lines(struct sensor *sensor)
@@ -150,7 +150,7 @@ static int on_silence(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct sensor *sensor = userdata;
 
-	become_ready(sensor);
+	become_ready(sensor, false);
 	if (sensor->pid > 0) {
 		log_warning("the sensor was silent for too long; it is killed");
 		kill(sensor->pid, SIGKILL);

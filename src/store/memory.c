@@ -211,24 +211,46 @@ static int put_lease(
 	return 0;
 }
 
+/* Notes how a GPU was, and gives it back to be changed; NULL without memory. */
+static struct gpu *note_gpu(struct memory *m, const char *uuid)
+{
+	int slot = slot_of(m, uuid);
+	struct note *n = slot < 0 ? NULL : note(m);
+
+	if (!n)
+		return NULL;
+	n->slot = (unsigned)slot;
+	n->known = m->known[slot];
+	n->gpu = m->list->gpus[slot];
+	return &m->list->gpus[slot];
+}
+
+static int forget_gpu(struct store *store, const char *uuid, struct error *err)
+{
+	struct memory *m = (struct memory *)store;
+	struct gpu *mine;
+	int r = writable(m, err);
+
+	if (r < 0)
+		return r;
+	mine = note_gpu(m, uuid);
+	if (!mine)
+		return no_memory(m, err);
+	m->known[mine - m->list->gpus] = false;
+	return 0;
+}
+
 static int put_gpu(struct store *store, const struct gpu *gpu, struct error *err)
 {
 	struct memory *m = (struct memory *)store;
 	struct gpu *mine;
-	struct note *n;
-	int slot, r;
+	int r = writable(m, err);
 
-	r = writable(m, err);
 	if (r < 0)
 		return r;
-	slot = slot_of(m, gpu->uuid);
-	n = slot < 0 ? NULL : note(m);
-	if (!n)
+	mine = note_gpu(m, gpu->uuid);
+	if (!mine)
 		return no_memory(m, err);
-	mine = &m->list->gpus[slot];
-	n->slot = (unsigned)slot;
-	n->known = m->known[slot];
-	n->gpu = *mine;
 
 	text_copy(mine->model, sizeof(mine->model), gpu->model);
 	text_copy(mine->pci, sizeof(mine->pci), gpu->pci);
@@ -241,7 +263,7 @@ static int put_gpu(struct store *store, const struct gpu *gpu, struct error *err
 	mine->free_since_us = gpu->free_since_us;
 	memcpy(mine->recent, gpu->recent, sizeof(mine->recent));
 	mine->n_recent = gpu->n_recent;
-	m->known[slot] = true;
+	m->known[mine - m->list->gpus] = true;
 	return 0;
 }
 
@@ -433,6 +455,7 @@ static const struct store_ops memory_ops = {
 	.load = load,
 	.put_lease = put_lease,
 	.put_gpu = put_gpu,
+	.forget_gpu = forget_gpu,
 	.put_mark = put_mark,
 	.add_event = add_event,
 	.get_lease = get_lease,

@@ -169,6 +169,7 @@ static const struct store_ops sqlite_ops = {
 	.load = sqlite_load,
 	.put_lease = sqlite_put_lease,
 	.put_gpu = sqlite_put_gpu,
+	.forget_gpu = sqlite_forget_gpu,
 	.put_mark = sqlite_put_mark,
 	.add_event = sqlite_add_event,
 	.get_lease = sqlite_get_lease,

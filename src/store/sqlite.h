@@ -20,6 +20,7 @@ enum statement {
 	STATEMENT_DROP_LEASE_GPUS,
 	STATEMENT_PUT_LEASE_GPU,
 	STATEMENT_PUT_GPU,
+	STATEMENT_DROP_GPU,
 	STATEMENT_DROP_GPU_USES,
 	STATEMENT_PUT_GPU_USE,
 	STATEMENT_PUT_MARK,
@@ -77,6 +78,7 @@ int sqlite_load_leases(struct sqlite *s, struct pool *pool, struct error *err);
 
 /* sqlite_rows.c */
 int sqlite_put_gpu(struct store *store, const struct gpu *gpu, struct error *err);
+int sqlite_forget_gpu(struct store *store, const char *uuid, struct error *err);
 int sqlite_put_mark(struct store *store, const struct clock_mark *mark, struct error *err);
 int sqlite_add_event(struct store *store, const struct event *event, struct error *err);
 int sqlite_load(struct store *store, struct pool *pool, int64_t *ret_next_id,

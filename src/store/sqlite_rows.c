@@ -8,13 +8,19 @@
 
 /* GPUs */
 
+static int drop(struct sqlite *s, enum statement statement, const char *uuid, struct error *err)
+{
+	struct row row = row_of(s, statement);
+
+	row_put_text(&row, uuid);
+	return sqlite_write(s, statement, err);
+}
+
 static int put_gpu_uses(struct sqlite *s, const struct gpu *gpu, struct error *err)
 {
-	struct row row = row_of(s, STATEMENT_DROP_GPU_USES);
-	int r;
+	struct row row;
+	int r = drop(s, STATEMENT_DROP_GPU_USES, gpu->uuid, err);
 
-	row_put_text(&row, gpu->uuid);
-	r = sqlite_write(s, STATEMENT_DROP_GPU_USES, err);
 	for (size_t i = 0; r == 0 && i < gpu->n_recent; i++) {
 		row = row_of(s, STATEMENT_PUT_GPU_USE);
 		row_put_text(&row, gpu->uuid);
@@ -43,6 +49,14 @@ int sqlite_put_gpu(struct store *store, const struct gpu *gpu, struct error *err
 	row_put_int(&row, gpu->free_since_us);
 	r = sqlite_write(s, STATEMENT_PUT_GPU, err);
 	return r < 0 ? r : put_gpu_uses(s, gpu, err);
+}
+
+int sqlite_forget_gpu(struct store *store, const char *uuid, struct error *err)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	int r = drop(s, STATEMENT_DROP_GPU_USES, uuid, err);
+
+	return r < 0 ? r : drop(s, STATEMENT_DROP_GPU, uuid, err);
 }
 
 static int load_gpus(struct sqlite *s, struct pool *pool, struct error *err)

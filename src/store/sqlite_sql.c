@@ -47,6 +47,7 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 		"vendor = excluded.vendor, number = excluded.number, minor = excluded.minor, "
 		"memory_mib = excluded.memory_mib, drained = excluded.drained, "
 		"drain_reason = excluded.drain_reason, free_since_us = excluded.free_since_us",
+	[STATEMENT_DROP_GPU] = "DELETE FROM gpu WHERE uuid = $1",
 	[STATEMENT_DROP_GPU_USES] = "DELETE FROM gpu_use WHERE gpu = $1",
 	[STATEMENT_PUT_GPU_USE] = "INSERT INTO gpu_use (gpu, uid, last_us) VALUES ($1, $2, $3)",
 

@@ -44,6 +44,10 @@ struct store_ops {
 	/* Identity, decisions and history of one GPU. */
 	int (*put_gpu)(struct store *store, const struct gpu *gpu, struct error *err);
 
+	/* A GPU that is not there any more: load leaves it out from now on. Leases keep naming it.
+	 */
+	int (*forget_gpu)(struct store *store, const char *uuid, struct error *err);
+
 	int (*put_mark)(struct store *store, const struct clock_mark *mark, struct error *err);
 
 	/* Appends to the journal; the store gives the id. */

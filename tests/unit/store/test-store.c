@@ -362,6 +362,36 @@ static int see(const struct event *event, void *userdata)
 	return seen->n == seen->stop_after ? 123 : 0;
 }
 
+static void forgets_a_gpu_but_not_who_had_it(void)
+{
+	_directory_ char *directory = new_directory();
+	_store_ struct store *store = new_store(directory);
+	_pool_ struct pool *pool = new_pool(2, false), *loaded = NULL;
+	_lease_ struct lease *lease = new_lease(1, LEASE_ENDED), *got = NULL;
+	struct gpu *gone = &pool->gpus[1];
+
+	gpu_note_use(gone, 1000, 5);
+	gpu_set_add(&lease->gpus, 1);
+	begin(store);
+	CHECK_INT(store->ops->put_gpu(store, &pool->gpus[0], NULL), 0);
+	CHECK_INT(store->ops->put_gpu(store, gone, NULL), 0);
+	CHECK_INT(store->ops->put_lease(store, pool, lease, NULL), 0);
+	commit(store);
+	begin(store);
+	CHECK_INT(store->ops->forget_gpu(store, gone->uuid, NULL), 0);
+	store->ops->rollback(store);
+	loaded = load(store, NULL);
+	CHECK_INT(loaded->n_gpus, 2);
+	loaded = pool_free(loaded);
+	begin(store);
+	CHECK_INT(store->ops->forget_gpu(store, gone->uuid, NULL), 0);
+	commit(store);
+	loaded = load(store, NULL);
+	CHECK_INT(loaded->n_gpus, 1);
+	got = get_lease(store, pool, 1);
+	CHECK(got && gpu_set_has(&got->gpus, 1));
+}
+
 static void keeps_the_journal_in_order(void)
 {
 	_directory_ char *directory = new_directory();
@@ -575,6 +605,7 @@ static void all_of(void)
 	TEST(loads_by_rising_number);
 	TEST(keeps_every_field_of_a_gpu);
 	TEST(knows_gpus_by_uuid_not_by_slot);
+	TEST(forgets_a_gpu_but_not_who_had_it);
 	TEST(keeps_the_journal_in_order);
 	TEST(gives_no_gpu_to_two);
 	TEST(hands_over_in_one_transaction);
