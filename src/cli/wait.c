@@ -120,6 +120,14 @@ static const char *socket_path(const struct wait *w)
 	return path && *path ? path : CLIENT_SOCKET_DEFAULT;
 }
 
+static enum client_exit give_up(const struct wait *w)
+{
+	return complain(EXIT_UNREACHABLE,
+		"dibsd did not come back within a minute; #%" PRId64
+		" has lost its place in the queue. Start dibsd, then ask again",
+		w->id);
+}
+
 static enum client_exit reconnect(struct wait *w, struct error *err)
 {
 	_cleanup_(closep) int inotify = watch_socket(socket_path(w));
@@ -137,10 +145,7 @@ static enum client_exit reconnect(struct wait *w, struct error *err)
 		if (client_connect(&w->client, cli_value(w->cli, OPT_SOCKET), err) == 0)
 			return EXIT_OK;
 		if (boottime() >= w->lost_us + PATIENCE_US)
-			return complain(EXIT_UNREACHABLE,
-				"dibsd did not come back within a minute; #%" PRId64
-				" has lost its place in the queue. Start dibsd, then ask again",
-				w->id);
+			return give_up(w);
 	}
 }
 
@@ -159,6 +164,9 @@ static enum client_exit resume(struct wait *w, struct error *err)
 			"dibs: dibsd went away; #%" PRId64
 			" takes its place again when it is back\n",
 			w->id);
+	} else if (boottime() >= w->lost_us + PATIENCE_US) {
+		/* It comes back, and goes away before it answers. */
+		return give_up(w);
 	}
 	exit = reconnect(w, err);
 	if (exit != EXIT_OK)
