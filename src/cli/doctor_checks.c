@@ -167,7 +167,7 @@ static void look_state(struct cli *cli, struct finding *finding)
 	check_owner(finding, STATE_PATH, 0022, HEALTH_NOTE);
 	if (finding->health == HEALTH_NOTE)
 		finding_fix(finding, "dibsd keeps its leases there, or where it is told to",
-			"install -d -m 0750 " STATE_PATH);
+			"install -d -m 0700 " STATE_PATH);
 }
 
 static void look_cgroup(struct cli *cli, struct finding *finding)
