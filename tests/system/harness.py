@@ -75,6 +75,10 @@ def wait_exit(pid_or_process, deadline=DEADLINE):
     return None
 
 
+def text(data):
+    return None if data is None else data.decode(errors="replace")
+
+
 class Varlink:
     """A raw connection: what a program of somebody else would speak."""
 
@@ -239,8 +243,7 @@ class Daemon:
             process.kill()
             out, err = process.communicate()
             raise AssertionError(f"dibs {arguments} did not end: {out!r} {err!r}")
-        result = subprocess.CompletedProcess(arguments, process.returncode,
-                                             out and out.decode(errors="replace"), err and err.decode(errors="replace"))
+        result = subprocess.CompletedProcess(arguments, process.returncode, text(out), text(err))
         assert code is None or result.returncode == code, f"dibs {arguments}: {result}"
         return result
 
@@ -328,3 +331,28 @@ def install_programs(build, directory):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(library, target)
     return programs
+
+
+def preload(name, **settings):
+    """The environment that puts tests/fakes/lib<name>.so into a daemon."""
+    library = Path(os.environ["DIBS_BUILD"]).resolve() / "tests/fakes" / f"lib{name}.so"
+    assert library.exists(), library
+    # ASan wants to be the first library; these only hand calls on, to it.
+    asan = os.environ.get("ASAN_OPTIONS", "").split(":") + ["verify_asan_link_order=0"]
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": ":".join(filter(None, asan)),
+            **{k: str(v) for k, v in settings.items()}}
+
+
+def is_sanitized():
+    return b"__asan_init" in (Path(os.environ["DIBS_BUILD"]) / "src/daemon/dibsd").read_bytes()
+
+
+@contextlib.contextmanager
+def small_disk(path, size):
+    """A file system of its own, of so many bytes, mounted at path."""
+    path.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", path], check=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
