@@ -3,9 +3,12 @@
  * One walk along the queue. A request that cannot start claims the GPUs that it could have first,
  * from the earliest moment at which it could have them all; whoever comes behind may use a claimed
  * GPU only if they give it back by then. That moment is a lower bound, never an estimate: a lease
- * without a known end may end at any moment, so it counts as available now. The bound may be too
- * early, which costs an overtaker their chance, but never too late, which would cost the one ahead
- * their turn.
+ * without a known end may end at any moment, so it counts as available now. A claim that is too
+ * early costs an overtaker their chance, one that is too late would cost the one ahead their turn.
+ *
+ * Among requests that differ in number and duration only (those for one type, say)
+ * nobody is delayed by those behind, as tests/sim checks. Where lists overlap it is a good rule
+ * only: somebody ahead may turn out to need another GPU than the one that was claimed for them.
  *
  * Speed: a bound is always the end of some lease, so there are few different times. They are
  * sorted once, GPUs carry ranks instead of times, and the moment at which n of them are available
@@ -164,41 +167,44 @@ static void claim(struct pass *pass, unsigned slot, unsigned rank)
 	pass->version++;
 }
 
-/* Claims what a request that cannot start could have first. */
+/*
+ * Claims what a request that cannot start could have first: all GPUs that it could have before the
+ * start, and of those that it could have just then as many as it takes. The ones that it could use
+ * now, if only there were more of them, come first: one that is claimed already may stay with those
+ * ahead, and somebody behind would get the better one.
+ */
 static void claim_earliest(struct pass *pass, const struct shape *shape)
 {
 	uint16_t bound[GPU_MAX], at[RANKS];
-	uint8_t slots[GPU_MAX];
-	unsigned n = 0, start = 0, reached, wanted;
+	uint8_t slots[GPU_MAX], turn[GPU_MAX];
+	unsigned n = 0, start = 0, wanted = shape->count;
 
 	memset(at, 0, (pass->never + 1) * sizeof(*at));
-	/* Bits by hand: with 100 000 in the queue, gpu_set_foreach makes a pass half as long again.
-	 */
+	/* Bits by hand: with 100 000 in the queue, gpu_set_foreach costs half as much again. */
 	for (unsigned word = 0; word < GPU_SET_WORDS; word++) {
 		for (uint64_t bits = shape->eligible.words[word]; bits; bits &= bits - 1) {
 			unsigned slot = word * 64 + (unsigned)__builtin_ctzll(bits);
+			bool fits = fits_before_claim(pass, slot, shape->duration_us);
 
-			bound[n] = fits_before_claim(pass, slot, shape->duration_us)
-					   ? pass->avail[slot]
-					   : pass->claim[slot];
+			bound[n] = fits ? pass->avail[slot] : pass->claim[slot];
+			turn[n] = !fits || !gpu_set_has(&pass->free, slot);
 			at[bound[n]]++;
 			slots[n++] = (uint8_t)slot;
 		}
 	}
 	if (n < shape->count)
 		return; /* GPUs are missing that nobody knows to come back */
-	for (reached = at[0]; reached < shape->count; reached += at[start])
+	for (unsigned have = at[0]; have < shape->count; have += at[start])
 		start++;
-
-	/* All that are there before the start; of those that come just then as many as it takes,
-	 * free ones first. */
-	wanted = shape->count - (reached - at[start]);
-	for (unsigned i = 0; i < n; i++)
-		if (bound[i] < start)
+	for (unsigned i = 0; i < n; i++) {
+		if (bound[i] < start) {
 			claim(pass, slots[i], start);
-	for (int free = 1; free >= 0; free--)
-		for (unsigned i = 0; i < n && wanted; i++)
-			if (bound[i] == start && gpu_set_has(&pass->free, slots[i]) == free) {
+			wanted--;
+		}
+	}
+	for (unsigned now = 0; now < 2; now++)
+		for (unsigned i = 0; i < n && wanted > 0; i++)
+			if (bound[i] == start && turn[i] == now) {
 				claim(pass, slots[i], start);
 				wanted--;
 			}

@@ -165,6 +165,24 @@ static void several_ahead(void)
 	CHECK_STR(starts(pool), "5:2,3");
 }
 
+/* #5 is as #4 and changes nothing; #7 is the same again, but #6 has brought its moment forward. */
+static void same_shape_is_looked_at_again_when_claims_change(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(3);
+
+	add_active(pool, LEASE_HOLD, 2, NOW + 5 * HOUR);
+	add_active(pool, LEASE_HOLD, 4, NOW + 30 * HOUR);
+	add_waiting(pool, 2, 6, TIME_NEVER);
+	add_waiting(pool, 2, 3, 28 * HOUR);
+	add_waiting(pool, 2, 3, 28 * HOUR);
+	add_waiting(pool, 1, 2, 10 * HOUR);
+	add_waiting(pool, 2, 3, 28 * HOUR);
+	add_waiting(pool, 1, 1, 20 * HOUR);
+	CHECK_STR(starts(pool), "");
+	pool->leases[6]->state = LEASE_ENDED;
+	CHECK_STR(starts(pool), "8:0");
+}
+
 static void who_does_not_listen_keeps_the_place(void)
 {
 	_cleanup_(pool_freep) struct pool *pool = pool_of(2);
@@ -176,6 +194,18 @@ static void who_does_not_listen_keeps_the_place(void)
 	CHECK_STR(starts(pool), "2:1");
 	first->attached = true;
 	CHECK_STR(starts(pool), "1:0 2:1");
+}
+
+/* The second one claims the GPU that it could use at once, not those kept for the first. */
+static void equal_wishes_stay_in_order_behind_who_does_not_listen(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(4);
+
+	add_active(pool, LEASE_RUN, 8, TIME_NEVER);
+	add_waiting(pool, 2, 0xf, TIME_NEVER)->attached = false;
+	add_waiting(pool, 2, 0xf, TIME_NEVER);
+	add_waiting(pool, 1, 0xf, TIME_NEVER);
+	CHECK_STR(starts(pool), "");
 }
 
 static void unhealthy_gpus_start_nobody_and_block_nobody(void)
@@ -296,7 +326,9 @@ int main(void)
 	TEST(overdue_counts_as_now);
 	TEST(backfill_beside_what_just_started);
 	TEST(several_ahead);
+	TEST(same_shape_is_looked_at_again_when_claims_change);
 	TEST(who_does_not_listen_keeps_the_place);
+	TEST(equal_wishes_stay_in_order_behind_who_does_not_listen);
 	TEST(unhealthy_gpus_start_nobody_and_block_nobody);
 	TEST(leased_and_drained);
 	TEST(foreign_use_only_with_force);
