@@ -2,13 +2,14 @@
 /*
  * One walk along the queue. A request that cannot start claims the GPUs that it could have first,
  * from the earliest moment at which it could have them all; whoever comes behind may use a claimed
- * GPU only if they give it back by then. That moment is a lower bound, never an estimate: a lease
+ * GPU only if they give it back by then. That moment is taken as early as it can be: a lease
  * without a known end may end at any moment, so it counts as available now. A claim that is too
  * early costs an overtaker their chance, one that is too late would cost the one ahead their turn.
  *
- * Among requests that differ in number and duration only (those for one type, say)
- * nobody is delayed by those behind, as tests/sim checks. Where lists overlap it is a good rule
- * only: somebody ahead may turn out to need another GPU than the one that was claimed for them.
+ * Among requests that differ in number and duration only (those for one type, say) nobody is
+ * delayed by those behind, as tests/sim checks. Where lists overlap it is a good rule only:
+ * somebody ahead may need another GPU than the one that was claimed for them, or fit before a claim
+ * that turns out to have been too early.
  *
  * Speed: a bound is always the end of some lease, so there are few different times. They are
  * sorted once, GPUs carry ranks instead of times, and the moment at which n of them are available
