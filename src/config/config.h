@@ -34,6 +34,7 @@ struct config {
 	unsigned connections;
 	unsigned requests_per_user;
 	unsigned requests;
+	unsigned changes_per_hour; /* of one user */
 };
 
 /*

@@ -230,6 +230,10 @@ static const struct config_row rows[] = {
 		FIELD(count, requests_per_user), 1, 1000000 },
 	{ { "limits", "requests", "20000", "Waiting requests and leases in all.", true },
 		FIELD(count, requests), 1, 1000000 },
+	{ { "limits", "changes-per-hour", "20000",
+		  "Calls of one user in an hour that change something, and so fill the journal.",
+		  true },
+		FIELD(count, changes_per_hour), 1, 1000000000 },
 };
 
 _Static_assert(ELEMENTSOF(rows) <= CONFIG_ROWS_MAX, "CONFIG_ROWS_MAX is too small");

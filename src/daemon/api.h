@@ -10,7 +10,8 @@
 
 struct method {
 	const char *name;
-	bool admin; /* only for administrators */
+	bool admin;   /* only for administrators */
+	bool changes; /* writes to the journal: counted per user and hour */
 	const struct field *fields;
 	size_t n_fields, parameters_size;
 	const void *defaults; /* of the parameters; NULL = all zero */

@@ -141,13 +141,14 @@ static int control_sensor(
 }
 
 const struct method api_admin_methods[] = {
-	{ "org.dibs.Drain", true, drain_fields, ELEMENTSOF(drain_fields),
+	{ "org.dibs.Drain", true, true, drain_fields, ELEMENTSOF(drain_fields),
 		sizeof(struct drain_parameters), NULL, drain },
-	{ "org.dibs.Undrain", true, drain_fields, 1, sizeof(struct drain_parameters), NULL,
+	{ "org.dibs.Undrain", true, true, drain_fields, 1, sizeof(struct drain_parameters), NULL,
 		undrain },
-	{ "org.dibs.AdminRelease", true, admin_release_fields, ELEMENTSOF(admin_release_fields),
-		sizeof(struct admin_release_parameters), NULL, admin_release },
-	{ "org.dibs.ControlSensor", true, sensor_fields, ELEMENTSOF(sensor_fields),
+	{ "org.dibs.AdminRelease", true, true, admin_release_fields,
+		ELEMENTSOF(admin_release_fields), sizeof(struct admin_release_parameters), NULL,
+		admin_release },
+	{ "org.dibs.ControlSensor", true, true, sensor_fields, ELEMENTSOF(sensor_fields),
 		sizeof(struct sensor_parameters), NULL, control_sensor },
 	{ 0 },
 };

@@ -217,11 +217,11 @@ static int show(struct manager *m, struct connection *c, const void *parameters,
 }
 
 const struct method api_lease_methods[] = {
-	{ "org.dibs.Release", false, release_fields, ELEMENTSOF(release_fields),
+	{ "org.dibs.Release", false, true, release_fields, ELEMENTSOF(release_fields),
 		sizeof(struct release_parameters), NULL, release },
-	{ "org.dibs.Extend", false, extend_fields, ELEMENTSOF(extend_fields),
+	{ "org.dibs.Extend", false, true, extend_fields, ELEMENTSOF(extend_fields),
 		sizeof(struct extend_parameters), NULL, extend },
-	{ "org.dibs.Show", false, show_fields, ELEMENTSOF(show_fields),
+	{ "org.dibs.Show", false, false, show_fields, ELEMENTSOF(show_fields),
 		sizeof(struct show_parameters), NULL, show },
 	{ 0 },
 };

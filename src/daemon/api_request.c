@@ -220,9 +220,9 @@ static int resume(
 }
 
 const struct method api_request_methods[] = {
-	{ "org.dibs.Request", false, request_fields, ELEMENTSOF(request_fields),
+	{ "org.dibs.Request", false, true, request_fields, ELEMENTSOF(request_fields),
 		sizeof(struct request_parameters), &request_defaults, request },
-	{ "org.dibs.Resume", false, resume_fields, ELEMENTSOF(resume_fields),
+	{ "org.dibs.Resume", false, false, resume_fields, ELEMENTSOF(resume_fields),
 		sizeof(struct resume_parameters), NULL, resume },
 	{ 0 },
 };

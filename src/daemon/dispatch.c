@@ -80,6 +80,17 @@ static void run_method(
 			return;
 		}
 	}
+	/* Security: what one user can make us write is bounded; root keeps a way in. */
+	if (method->changes && actor.uid != 0 &&
+		!rate_take(
+			&m->rate, actor.uid, clock_now(&m->clock), m->config->changes_per_hour)) {
+		struct verdict v = verdict_make(VERDICT_REFUSED, "limit.changes-per-hour",
+			"you asked for more than %u changes within an hour; try again later",
+			m->config->changes_per_hour);
+
+		connection_refuse(c, &v);
+		return;
+	}
 	if (!decoded) {
 		connection_fault(c, &(struct error){ .id = "memory", .text = "out of memory" });
 		return;

@@ -294,6 +294,7 @@ struct manager *manager_free(struct manager *m)
 	sd_event_unref(m->event);
 	config_free(m->config);
 	free(m->cgroup_root);
+	rate_clear(&m->rate);
 	free(m);
 	return NULL;
 }

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "config/config.h"
+#include "daemon/rate.h"
 #include "model/pool.h"
 #include "store/store.h"
 
@@ -37,6 +38,7 @@ struct manager {
 	sd_event_source *deadline;    /* the next thing that time alone asks for */
 	sd_event_source *clock_set;   /* the wall clock was set */
 	int64_t reattach_until_us;    /* until then waiting clients may come back after a restart */
+	struct rate rate;             /* of calls that change something */
 	char host[65];
 };
 

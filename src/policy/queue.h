@@ -3,9 +3,10 @@
  * Whose turn is it?
  *
  * First come, first served among those who compete for the same GPUs. A later request may start
- * before an earlier one only if that delays nobody ahead: on GPUs that those ahead cannot use, or
- * if by its own end it gives them back before those ahead could start anyway (backfill). Nobody
- * holds part of what they wait for.
+ * before an earlier one on GPUs that those ahead cannot use, or if by its own end it gives them
+ * back before those ahead could start anyway (backfill). Nobody holds part of what they wait for.
+ * Among requests that differ in number, type and duration nobody is delayed by those behind; where
+ * lists of GPUs overlap, queue.c says what can happen.
  */
 #pragma once
 

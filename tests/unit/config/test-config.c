@@ -82,6 +82,7 @@ static void empty_means_defaults(void)
 	CHECK_INT(c->connections, 4096);
 	CHECK_INT(c->requests_per_user, 1000);
 	CHECK_INT(c->requests, 20000);
+	CHECK_INT(c->changes_per_hour, 20000);
 }
 
 static void every_setting_is_read(void)
@@ -92,7 +93,7 @@ static void every_setting_is_read(void)
 		"[lease]\ndefault-hold = 1h30m\nmax-hold = 2d\nkill-grace = 0\nvisible = index\n"
 		"[sensor]\ninterval = 2s\ndeadline = 3s\n"
 		"[limits]\nconnections-per-user = 1\nconnections = 2\nrequests-per-user = 3\n"
-		"requests = 4\n",
+		"requests = 4\nchanges-per-hour = 5\n",
 		NULL, 0);
 
 	if (!c)
@@ -113,6 +114,7 @@ static void every_setting_is_read(void)
 	CHECK_INT(c->connections, 2);
 	CHECK_INT(c->requests_per_user, 3);
 	CHECK_INT(c->requests, 4);
+	CHECK_INT(c->changes_per_hour, 5);
 }
 
 /* The sentence after "FILE:LINE: ", or the whole. */
