@@ -7,13 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <mntent.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/timex.h>
-#include <sys/vfs.h>
-#include <linux/magic.h>
 
 #include "base/fd.h"
 #include "base/text.h"
@@ -170,27 +170,40 @@ static void look_state(struct cli *cli, struct finding *finding)
 			"install -d -m 0700 " STATE_PATH);
 }
 
+/* Where cgroup v2 is mounted (beside v1, not at /sys/fs/cgroup itself); false if nowhere. */
+static bool find_cgroup2(char *ret, size_t size)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	const struct mntent *mount = NULL;
+
+	while (mounts && (mount = getmntent(mounts)) && strcmp(mount->mnt_type, "cgroup2") != 0)
+		;
+	if (mount)
+		text_copy(ret, size, mount->mnt_dir);
+	if (mounts)
+		endmntent(mounts);
+	return mount != NULL;
+}
+
 static void look_cgroup(struct cli *cli, struct finding *finding)
 {
-	struct statfs fs;
+	static const char why[] =
+		"a run ends with the process that dibs started, not with the last of its children";
+	char path[PATH_MAX];
 
-	if (statfs("/sys/fs/cgroup", &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC) {
-		finding_set(finding, HEALTH_NOTE, "no cgroup v2 at /sys/fs/cgroup");
-		finding_fix(finding,
-			"a run ends with the process that dibs started, not with the last of its "
-			"children",
+	if (!find_cgroup2(path, sizeof(path))) {
+		finding_set(finding, HEALTH_NOTE, "cgroup v2 is not mounted");
+		finding_fix(finding, why,
 			"mount -t cgroup2 none /sys/fs/cgroup "
 			"# with systemd: boot with systemd.unified_cgroup_hierarchy=1");
-	} else if (geteuid() == 0 && access("/sys/fs/cgroup/cgroup.procs", W_OK) < 0) {
-		finding_set(finding, HEALTH_NOTE, "cgroup v2 is read-only here");
-		finding_fix(finding,
-			"a run ends with the process that dibs started, not with the last of its "
-			"children",
-			"mount -o remount,rw /sys/fs/cgroup # of a container: start it with the "
-			"host's "
-			"cgroup namespace writable");
+	} else if (geteuid() == 0 && access(path, W_OK) < 0) {
+		finding_set(finding, HEALTH_NOTE, "cgroup v2 at %s is read-only", path);
+		finding_fix(finding, why,
+			"mount -o remount,rw %s # of a container: start it with the host's cgroup "
+			"namespace writable",
+			path);
 	} else {
-		finding_set(finding, HEALTH_OK, "cgroup v2 at /sys/fs/cgroup");
+		finding_set(finding, HEALTH_OK, "cgroup v2 at %s", path);
 	}
 }
 
