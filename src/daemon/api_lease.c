@@ -151,19 +151,22 @@ static int extend(
 {
 	const struct extend_parameters *p = parameters;
 	struct actor actor = connection_actor(c);
-	struct lease *lease = find(m, p->id);
+	struct lease *lease = find(m, p->id), extended;
 	char by[DURATION_TEXT_SIZE], detail[64];
 	struct verdict v = lease ? access_own(&actor, lease, "extend") : unknown(p->id);
 
+	/* Tried on a copy: what is touched is applied, and a run in grace would get TERM again. */
 	if (v.kind == VERDICT_OK) {
-		batch_touch(m, lease);
+		extended = *lease;
 		v = transition_extend(
-			lease, p->duration_us, clock_now(&m->clock), m->config->max_hold_us);
+			&extended, p->duration_us, clock_now(&m->clock), m->config->max_hold_us);
 	}
 	if (v.kind != VERDICT_OK) {
 		connection_refuse(c, &v);
 		return 0;
 	}
+	batch_touch(m, lease);
+	lease->until_us = extended.until_us;
 	format_duration(by, p->duration_us);
 	snprintf(detail, sizeof(detail), "by %s", by);
 	batch_event(m, EVENT_EXTENDED, lease->id, c->uid, NULL, detail);
