@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* dibs: the command line. */
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "dibs-config.h"
@@ -30,11 +32,23 @@ static enum client_exit start(struct cli *cli, int argc, char **argv)
 	return args->verb->run(cli);
 }
 
+/* Whoever closed one of the three standard descriptors would find a socket of ours in its place.
+ * Opened the wrong way round, it still fails as a closed one does; the command gets it closed. */
+static void occupy_standard_fds(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+			open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC) <
+				0)
+			return;
+}
+
 int main(int argc, char **argv)
 {
 	struct cli cli = { 0 };
 	enum client_exit exit;
 
+	occupy_standard_fds();
 	setlocale(LC_CTYPE, "");
 	exit = start(&cli, argc, argv);
 	if ((fflush(stdout) != 0 || ferror(stdout)) && exit == EXIT_OK)

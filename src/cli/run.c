@@ -11,6 +11,7 @@
 #include <paths.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "cli/environment.h"
@@ -32,7 +33,8 @@ static int check_file(const char *path)
 	return eaccess(path, X_OK) < 0 ? -errno : 0;
 }
 
-/* As execvp() will look for it: what may not be executed is passed over, but remembered. */
+/* As the shell looks for it: what may not be executed is passed over, but remembered; a directory
+ * that may not be searched holds nothing. */
 static int check_path(const char *name)
 {
 	const char *path = getenv("PATH");
@@ -47,7 +49,7 @@ static int check_path(const char *name)
 
 		if (r == 0)
 			return 0;
-		if (r == -EACCES)
+		if (r == -EACCES && access(file, F_OK) == 0)
 			result = r;
 	}
 	return result;
@@ -83,7 +85,7 @@ static int add_command(json_t *parameters, char **argv, struct error *err)
 /* Becomes the command; comes back only if that fails. */
 static enum client_exit become(struct cli *cli, json_t *reply)
 {
-	struct environment environment;
+	_cleanup_(environment_clear) struct environment environment = { 0 };
 	char **argv = cli->args.words;
 
 	if (environment_build(reply, cli_value(cli, OPT_VISIBLE), &environment) < 0 ||
