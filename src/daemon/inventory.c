@@ -61,13 +61,12 @@ static void take_processes(struct manager *m, unsigned slot, struct gpu *seen)
 		if (process_start_ticks(p.pid, &p.start_ticks) < 0)
 			continue;
 		known = find_process(gpu, p.pid, p.start_ticks);
-		if (known) {
+		if (known)
 			p.uid = known->uid;
-			memcpy(p.command, known->command, sizeof(p.command));
-		} else if (process_uid(p.pid, &p.uid) < 0 ||
-			   process_command(p.pid, p.command, sizeof(p.command)) < 0) {
+		else if (process_uid(p.pid, &p.uid) < 0)
 			continue;
-		}
+		if (!p.command[0])
+			process_name(p.pid, p.command, sizeof(p.command));
 		p.lease = right_of(m, slot, &p);
 		seen->processes[kept++] = p;
 	}

@@ -102,8 +102,9 @@ static json_t *encode_processes(const struct gpu *gpu)
 
 	for (size_t i = 0; i < gpu->n_processes; i++)
 		if (json_array_append_new(
-			    array, json_pack("{s:i, s:o}", "pid", (int)gpu->processes[i].pid,
-					   "memory_mib", number(gpu->processes[i].memory_mib))) < 0)
+			    array, json_pack("{s:i, s:o, s:s}", "pid", (int)gpu->processes[i].pid,
+					   "memory_mib", number(gpu->processes[i].memory_mib),
+					   "command", gpu->processes[i].command)) < 0)
 			return NULL;
 	return TAKE_PTR(array);
 }
@@ -199,10 +200,12 @@ static int decode_processes(const json_t *array, struct gpu *gpu, struct error *
 	json_array_foreach (array, i, entry) {
 		int64_t pid, memory;
 		json_t *pid_json, *memory_json;
+		const char *command = "";
+		struct gpu_process *added;
 		json_error_t why;
 
-		if (json_unpack_ex(entry, &why, JSON_STRICT, "{s:o, s:o}", "pid", &pid_json,
-			    "memory_mib", &memory_json) < 0)
+		if (json_unpack_ex(entry, &why, JSON_STRICT, "{s:o, s:o, s?s}", "pid", &pid_json,
+			    "memory_mib", &memory_json, "command", &command) < 0)
 			return refuse_json(err, &why);
 		if (decode_number(pid_json, 1, PID_LIMIT, &pid) < 0)
 			return refuse(err, "\"pid\" is not the number of a process");
@@ -210,6 +213,9 @@ static int decode_processes(const json_t *array, struct gpu *gpu, struct error *
 			return refuse(err, "\"memory_mib\" of a process is out of range");
 		if (sample_add_process(gpu, (pid_t)pid, memory) < 0)
 			return error_set(err, -ENOMEM, "memory", "out of memory");
+		added = &gpu->processes[gpu->n_processes - 1];
+		text_copy(added->command, sizeof(added->command), command);
+		text_sanitize(added->command);
 	}
 	return 0;
 }

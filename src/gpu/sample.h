@@ -4,12 +4,13 @@
  *
  *   {"gpus":[{"uuid":"GPU-...","model":"...","pci":"00000000:3b:00.0","vendor":"nvidia","index":0,"minor":1,
  *     "memory_mib":81920,"memory_used_mib":3,"utilization":0,"temperature_c":31,"power_w":60,"fault":"...",
- *     "links":["internal","nvlink",...],"processes":[{"pid":4711,"memory_mib":512}]}]}
+ *     "links":["internal","nvlink",...],"processes":[{"pid":4711,"memory_mib":512,"command":"python
+ * train.py"}]}]}
  *   {"error":"libnvidia-ml.so.1: cannot open shared object file"}
  *
- * Unknown metrics are null; "fault" is absent from a healthy GPU, all else is always there.
- * links[i] is the way to the i-th GPU of the same line. A sensor is not trusted: decoding checks
- * every value.
+ * Unknown metrics are null; "fault" is absent from a healthy GPU, a process of which nothing more
+ * is known has no command, all else is always there. links[i] is the way to the i-th GPU of the
+ * same line. A sensor is not trusted: decoding checks every value.
  */
 #pragma once
 

@@ -24,7 +24,6 @@
 
 #define PROC_PATH_SIZE  64
 #define STAT_SIZE       1024
-#define COMMAND_SIZE    4096
 #define START_TIME_SKIP 19 /* fields between the state (3) and the start time (22), and itself */
 
 DEFINE_CLEANUP(FILE *, fclose)
@@ -140,7 +139,7 @@ int process_cgroup(pid_t pid, char *dst, size_t size)
 	return 0;
 }
 
-static int bracketed_name(pid_t pid, char *dst, size_t size)
+int process_name(pid_t pid, char *dst, size_t size)
 {
 	char name[STAT_SIZE];
 	ssize_t n = read_proc(pid, "comm", name, sizeof(name));
@@ -155,32 +154,5 @@ static int bracketed_name(pid_t pid, char *dst, size_t size)
 		return -ENOMEM;
 	text_sanitize(text);
 	text_copy(dst, size, text);
-	return 0;
-}
-
-int process_command(pid_t pid, char *dst, size_t size)
-{
-	char path[PROC_PATH_SIZE], line[COMMAND_SIZE];
-	_cleanup_(closep) int fd = -1;
-	ssize_t n;
-
-	proc_path(path, pid, "cmdline");
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return gone(-errno);
-	/* One read: who has a longer command line is shown its beginning. */
-	n = read(fd, line, sizeof(line) - 1);
-	if (n < 0)
-		return gone(-errno);
-	while (n > 0 && (line[n - 1] == '\0' || line[n - 1] == ' '))
-		n--;
-	if (n == 0)
-		return bracketed_name(pid, dst, size);
-	for (ssize_t i = 0; i < n; i++)
-		if (line[i] == '\0')
-			line[i] = ' ';
-	line[n] = '\0';
-	text_sanitize(line);
-	text_copy(dst, size, line);
 	return 0;
 }

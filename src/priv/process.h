@@ -19,9 +19,10 @@ int process_open(pid_t pid, uint64_t start_ticks);
 /* The real uid. */
 int process_uid(pid_t pid, uid_t *ret);
 
-/* The command line for show: arguments joined by blanks, sanitized, cut; of a process without one
- * its name in brackets. */
-int process_command(pid_t pid, char *dst, size_t size);
+/* Its name in brackets, as ps shows it, sanitized and cut. (Its command line is for the sensor to
+ * read: that can block for as long as the memory map of the process is locked, and a GPU that hangs
+ * can keep it locked.) */
+int process_name(pid_t pid, char *dst, size_t size);
 
 /* The path in the v2 hierarchy as /proc/PID/cgroup says it ("/user.slice/..."), without the mount.
  * -EOPNOTSUPP: there is no v2 hierarchy; -ENAMETOOLONG. */

@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "dibs-config.h"
 #include "gpu/backend.h"
+#include "gpu/command.h"
 
 #define INTERVAL_DEFAULT_MS 1000
 #define INTERVAL_MAX_MS     3600000
@@ -87,6 +88,16 @@ static int parse_options(struct sensor *sensor, int argc, char **argv)
 	return 0;
 }
 
+static void read_commands(struct sample *sample)
+{
+	for (unsigned i = 0; i < sample->n_gpus; i++)
+		for (size_t j = 0; j < sample->gpus[i].n_processes; j++) {
+			struct gpu_process *p = &sample->gpus[i].processes[j];
+
+			command_read(p->pid, p->command, sizeof(p->command));
+		}
+}
+
 static int try_sample(struct sensor *sensor, struct error *err)
 {
 	int r = 0;
@@ -96,6 +107,8 @@ static int try_sample(struct sensor *sensor, struct error *err)
 		r = sensor->backend->open(sensor->argument, &sensor->context, err);
 	if (r >= 0)
 		r = sensor->backend->read(sensor->context, sensor->sample, err);
+	if (r >= 0)
+		read_commands(sensor->sample);
 	return r;
 }
 

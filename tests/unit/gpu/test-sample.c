@@ -64,8 +64,10 @@ static void survives_the_line(void)
 	text_copy(other->fault, sizeof(other->fault), "XID 79");
 	CHECK_INT(sample_add_process(other, 4711, 512), 0);
 	CHECK_INT(sample_add_process(other, 4712, GPU_UNKNOWN), 0);
+	text_copy(other->processes[0].command, sizeof(other->processes[0].command), "python x.py");
 	line = sample_encode(before);
 	CHECK_INT(sample_decode(line, strlen(line), after, NULL), 0);
+	CHECK_STR(after->gpus[1].processes[0].command, "python x.py");
 	CHECK_INT(after->n_gpus, 2);
 	CHECK_STR(after->gpus[0].model, "NVIDIA \xc3\x84 80GB");
 	CHECK_INT(after->gpus[0].vendor, GPU_AMD);
