@@ -213,6 +213,7 @@ static int resume(
 	c->lease = lease;
 	lease->attached = true;
 	watch_of(lease)->connection = c;
+	watch_of(lease)->left = false;
 	watch_of(lease)->told_position = 0;
 	batch_touch(m, lease);
 	batch_want_pass(m);

@@ -72,11 +72,13 @@ static void end_waiting(struct manager *m, struct lease *lease)
 	lifecycle_end(m, lease, LEASE_END_TIMEOUT, lease->wait_until_us, EVENT_NOBODY, why.text);
 }
 
-/* A client that waited when the daemon was stopped, and did not come back in time. */
-static bool is_deserted(const struct manager *m, const struct lease *lease)
+/* When nobody is expected any more to wait for it: a client that waited when the daemon was stopped
+ * has some time to come back, one that left has not. */
+static int64_t deserted_at(const struct manager *m, const struct lease *lease)
 {
-	return lease->state == LEASE_WAITING && !lease->attached &&
-	       clock_now(&m->clock) >= m->reattach_until_us;
+	if (lease->state != LEASE_WAITING || lease->attached)
+		return TIME_NEVER;
+	return watch_of(lease)->left ? lease->submitted_us : m->reattach_until_us;
 }
 
 void lifecycle_due(struct manager *m)
@@ -87,7 +89,7 @@ void lifecycle_due(struct manager *m)
 		struct lease *lease = m->pool->leases[i];
 		int64_t next_us;
 
-		if (is_deserted(m, lease)) {
+		if (now_us >= deserted_at(m, lease)) {
 			lifecycle_end(m, lease, LEASE_END_GONE, now_us, EVENT_NOBODY, NULL);
 			continue;
 		}
@@ -123,9 +125,7 @@ int64_t lifecycle_next(const struct manager *m)
 
 		if (transition_due(lease, now_us, &at_us) != DUE_NOTHING)
 			return now_us;
-		next_us = MIN(next_us, at_us);
-		if (lease->state == LEASE_WAITING && !lease->attached)
-			next_us = MIN(next_us, m->reattach_until_us);
+		next_us = MIN(next_us, MIN(at_us, deserted_at(m, lease)));
 	}
 	return next_us;
 }

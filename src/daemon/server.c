@@ -34,6 +34,7 @@ static void connection_free(struct connection *c)
 	batch_forget(m, c);
 	if (lease) {
 		watch_of(lease)->connection = NULL;
+		watch_of(lease)->left = true;
 		lease->attached = false;
 		if (lease->state == LEASE_WAITING)
 			lifecycle_end(

@@ -20,6 +20,7 @@ struct watch {
 	int leader_fd;                 /* pidfd, -1 = ended or never known */
 	sd_event_source *leader;
 	char *farewell; /* owned; the sentence for its client when it ended while waiting */
+	bool left;      /* its client went away while it waited */
 	bool touched;   /* is among the changes of the batch */
 	bool stored;    /* the store knows this lease */
 	bool entered;   /* its leader was put into its cgroup */
