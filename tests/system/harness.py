@@ -247,6 +247,14 @@ class Daemon:
         assert code is None or result.returncode == code, f"dibs {arguments}: {result}"
         return result
 
+    def shell(self, script, user=None, **options):
+        """Runs a line of bash that finds dibs in its PATH, to the end; returns its standard output."""
+        path = f"{self.programs['dibs'].parent}:{os.environ['PATH']}"
+        result = subprocess.run(["bash", "-c", script], env=self.client_environment({"PATH": path}), cwd="/",
+                                preexec_fn=demote(user), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                timeout=DEADLINE, text=True, **options)
+        return result.stdout
+
     def status(self):
         return json.loads(self.dibs("status", "--json").stdout)
 
