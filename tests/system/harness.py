@@ -8,13 +8,10 @@ import contextlib
 import json
 import os
 import pwd
-import re
 import select
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
