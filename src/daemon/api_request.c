@@ -82,8 +82,8 @@ static struct verdict check_process(
 		lease->pid = c->pid;
 	else if (lease->kind == LEASE_RUN)
 		return verdict_make(VERDICT_REFUSED, "request.no-process",
-			"the calling process cannot be seen by dibsd (it ended, or lives in "
-			"another pid namespace)");
+			"the calling process cannot be seen by dibsd, or is not yours (it ended, "
+			"lives in another pid namespace, or became another user)");
 	if (lease->kind == LEASE_RUN && lease->request.duration_us != TIME_NEVER && !m->root &&
 		c->uid != geteuid())
 		return verdict_make(VERDICT_REFUSED, "request.no-limit",

@@ -200,23 +200,41 @@ struct actor connection_actor(const struct connection *c)
 	};
 }
 
+/* A pidfd of the process that connected. -ENOPROTOOPT: this kernel has none to give. */
+static int peer_pidfd(const struct connection *c)
+{
+	socklen_t size = sizeof(int);
+	int fd;
+
+	return getsockopt(c->fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) < 0 ? -errno : fd;
+}
+
 int connection_process(const struct connection *c, uint64_t *ret_start_ticks)
 {
 	_cleanup_(closep) int fd = -1;
-	socklen_t size = sizeof(fd);
+	uint64_t start_ticks;
 	int r;
 
 	if (c->pid <= 0)
 		return -ESRCH;
 	/* Security: the pidfd of the peer names the process that connected, even if it ended and
-	 * its pid was taken over. Before 6.5 there is only the pid. */
-	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) < 0)
-		fd = -1;
-	r = process_start_ticks(c->pid, ret_start_ticks);
+	 * its pid was taken over. Whatever goes wrong with it means that the process is gone; only
+	 * before 6.5 is there nothing but the pid. */
+	fd = peer_pidfd(c);
+	if (fd < 0 && fd != -ENOPROTOOPT)
+		return -ESRCH;
+	r = process_start_ticks(c->pid, &start_ticks);
 	if (r < 0)
 		return r;
-	return fd >= 0 && poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) != 0 ? -ESRCH
-											  : 0;
+	/* Security: what is a lease's gets moved and killed, so nobody offers for it what they
+	 * could not kill by themselves. */
+	r = process_check_owner(c->pid, c->uid);
+	if (r < 0)
+		return r;
+	if (fd >= 0 && poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) != 0)
+		return -ESRCH;
+	*ret_start_ticks = start_ticks;
+	return 0;
 }
 
 static unsigned connections_of(const struct server *server, uid_t uid)

@@ -57,8 +57,8 @@ void connection_error(struct connection *c, const char *name, json_t *parameters
 /* Who calls, as the kernel says. */
 struct actor connection_actor(const struct connection *c);
 
-/* The calling process: pid and start time, and a pidfd as the return value. -ESRCH if it cannot be
- * told. */
+/* When the calling process (pid of the connection) started. -ESRCH: it is gone, or cannot be told;
+ * -EPERM: it is not the caller's. */
 int connection_process(const struct connection *c, uint64_t *ret_start_ticks);
 
 /* After the commit: puts a message on the wire (NULL: there was no memory for it, hangs up). A

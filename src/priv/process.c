@@ -126,6 +126,19 @@ int process_uid(pid_t pid, uid_t *ret)
 	return sscanf(line, "%" SCNu32, ret) == 1 ? 0 : -EBADMSG;
 }
 
+int process_check_owner(pid_t pid, uid_t uid)
+{
+	_cleanup_(freep) char *line = NULL;
+	uid_t real, saved;
+	int r = proc_line(pid, "status", "Uid:", &line);
+
+	if (r < 0)
+		return r;
+	if (sscanf(line, "%" SCNu32 " %*u %" SCNu32, &real, &saved) != 2)
+		return -EBADMSG;
+	return uid == 0 || uid == real || uid == saved ? 0 : -EPERM;
+}
+
 int process_cgroup(pid_t pid, char *dst, size_t size)
 {
 	_cleanup_(freep) char *line = NULL;

@@ -19,6 +19,10 @@ int process_open(pid_t pid, uint64_t start_ticks);
 /* The real uid. */
 int process_uid(pid_t pid, uid_t *ret);
 
+/* 0 if uid may signal the process, as kill(2) has it: it is root, or the real or the saved uid of
+ * the process. Else -EPERM, or -ESRCH. */
+int process_check_owner(pid_t pid, uid_t uid);
+
 /* Its name in brackets, as ps shows it, sanitized and cut. (Its command line is for the sensor to
  * read: that can block for as long as the memory map of the process is locked, and a GPU that hangs
  * can keep it locked.) */

@@ -128,6 +128,39 @@ static void the_uid_is_the_real_one(void)
 	CHECK_INT(process_uid(pid, &uid), -ESRCH);
 }
 
+static void other_user(void)
+{
+	if (setresuid(NOBODY, NOBODY, NOBODY) < 0)
+		_exit(1);
+}
+
+static void effective_other(void)
+{
+	if (setresuid(NOBODY, 1, NOBODY) < 0)
+		_exit(1);
+}
+
+static void owners_are_who_may_signal(void)
+{
+	pid_t pid = start(nothing);
+
+	CHECK_INT(process_check_owner(pid, getuid()), 0);
+	CHECK_INT(process_check_owner(pid, 0), 0);
+	CHECK_INT(process_check_owner(pid, NOBODY), getuid() == NOBODY ? 0 : -EPERM);
+	reap(pid);
+	CHECK_INT(process_check_owner(pid, getuid()), -ESRCH);
+	if (geteuid() != 0)
+		return;
+	pid = start(other_user);
+	CHECK_INT(process_check_owner(pid, NOBODY), 0);
+	CHECK_INT(process_check_owner(pid, 1), -EPERM);
+	reap(pid);
+	pid = start(effective_other);
+	CHECK_INT(process_check_owner(pid, NOBODY), 0);
+	CHECK_INT(process_check_owner(pid, 1), -EPERM);
+	reap(pid);
+}
+
 static void names_are_harmless_and_cut(void)
 {
 	char text[64], small[4];
@@ -160,6 +193,7 @@ int main(void)
 	TEST(zombies_are_gone);
 	TEST(opens_just_that_process);
 	TEST(the_uid_is_the_real_one);
+	TEST(owners_are_who_may_signal);
 	TEST(names_are_harmless_and_cut);
 	TEST(knows_its_cgroup);
 	return tap_done();

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""A hostile user with a shell, against dibsd and through it against others."""
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from harness import DEADLINE, Varlink, demote, preload, read_line, wait_exit
+
+RUN = {"kind": "run", "count": 1, "wait_us": 0, "command": "x"}
+
+
+@contextlib.contextmanager
+def child(user, code, *arguments, **options):
+    """A Python program of that user, with its standard input and output piped; killed at the end."""
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], preexec_fn=demote(user), bufsize=0,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def connection_of_dead_process(path, user):
+    """A connection whose maker has ended and was waited for, and the pid that it had."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        demote(user)()
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(path))
+        socket.send_fds(theirs, [b"x"], [connection.fileno()])
+        os._exit(0)
+    theirs.close()
+    _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+    ours.close()
+    os.waitpid(pid, 0)
+    connection = Varlink.__new__(Varlink)
+    connection.socket = socket.socket(fileno=fds[0])
+    connection.socket.settimeout(DEADLINE)
+    connection.buffer = b""
+    return connection, pid
+
+
+@contextlib.contextmanager
+def process_with_pid(pid, user):
+    """A process of that user that got a pid which was somebody else's."""
+    end = time.monotonic() + DEADLINE
+    while True:
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+        got = os.fork()
+        if got == 0:
+            demote(user)()
+            signal.pause()
+            os._exit(0)
+        if got == pid:
+            break
+        os.kill(got, signal.SIGKILL)
+        os.waitpid(got, 0)
+        assert time.monotonic() < end, f"pid {pid} is not to be had"
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("kernel, victim", [
+    (None, "alice"), (None, "bob"),
+    (errno.EINVAL, "alice"), (errno.EINVAL, "bob"),
+    (errno.ENOPROTOOPT, "bob"),
+])
+def test_recycled_pid_does_not_put_another_process_into_a_lease(make_daemon, users, kernel, victim):
+    environment = preload("peer-pidfd", DIBS_PEERPIDFD=kernel) if kernel else {}
+    daemon = make_daemon(environment=environment).start()
+    alice, victim = users[0], users[["alice", "bob"].index(victim)]
+    connection, pid = connection_of_dead_process(daemon.socket, alice)
+    with connection, process_with_pid(pid, victim):
+        before = Path(f"/proc/{pid}/cgroup").read_text()
+        reply = connection.call("org.dibs.Request", RUN)
+        assert reply["parameters"].get("id") == "request.no-process", reply
+        assert Path(f"/proc/{pid}/cgroup").read_text() == before
+        assert daemon.leases() == []
