@@ -54,7 +54,7 @@ static void are_empty_when_there_is_none(void)
 
 	if (pid == 0)
 		_exit(0);
-	waitid(P_PID, (id_t)pid, NULL, WEXITED | WNOWAIT); /* a zombie */
+	waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT); /* a zombie */
 	command_read(pid, text, sizeof(text));
 	CHECK_STR(text, "");
 	waitpid(pid, NULL, 0);

@@ -412,7 +412,7 @@ static bool find_top(void)
 int main(void)
 {
 	struct error err;
-	char *opened = NULL;
+	_cleanup_(freep) char *opened = NULL;
 
 	if (geteuid() != 0 || !find_top()) {
 		printf("1..0 # SKIP needs root and a cgroup2 mount\n");
@@ -423,9 +423,9 @@ int main(void)
 	if (cgroup_root_open(root, &opened, &err) < 0 || unshare(CLONE_NEWNS) < 0 ||
 		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
 		printf("1..0 # SKIP cgroups or mounts cannot be made here\n");
+		rmdir(root);
 		return 0;
 	}
-	free(opened);
 	snprintf(inner, sizeof(inner), "%s/inner", lease);
 	TEST(roots_are_made_below_a_mount_alone);
 	TEST(finds_a_root_by_itself);
