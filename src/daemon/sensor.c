@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
@@ -25,6 +26,7 @@
 			    */
 #define PAUSE_MAX_US (60 * USEC_PER_SEC)
 #define NOBODY       65534
+#define REAP_MS      1000 /* a killed sensor that hangs in a driver may take forever to end */
 
 struct sensor {
 	struct manager *manager; /* borrowed */
@@ -139,11 +141,29 @@ static int on_exit_of_sensor(sd_event_source *source, int fd, uint32_t revents, 
 
 	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
 		return 0;
+	forget_process(sensor);
+	if (sensor->paused)
+		return 0;
 	log_warning("the sensor ended (%s %d); it is started again",
 		info.si_code == CLD_EXITED ? "status" : "signal", info.si_status);
-	forget_process(sensor);
 	schedule_restart(sensor);
 	return 0;
+}
+
+/* Kills it, and waits a moment for its end; if it does not come, on_exit_of_sensor goes on. */
+static void end_process(struct sensor *sensor)
+{
+	struct pollfd ended = { .fd = sensor->pidfd, .events = POLLIN };
+
+	if (sensor->pid == 0)
+		return;
+	kill(sensor->pid, SIGKILL);
+	if (poll(&ended, 1, REAP_MS) > 0) {
+		waitid(P_PIDFD, (id_t)sensor->pidfd, &(siginfo_t){ 0 }, WEXITED | WNOHANG);
+		forget_process(sensor);
+	} else {
+		log_warning("the sensor was killed, but hangs in the kernel");
+	}
 }
 
 static int on_silence(sd_event_source *source, uint64_t usec, void *userdata)
@@ -192,7 +212,7 @@ static int start(struct sensor *sensor, struct error *err)
 		return error_errno(err, r, "sensor.watch", "cannot watch the sensor");
 	sd_event_source_set_time_relative(
 		sensor->silence, (uint64_t)sensor->manager->config->sensor_deadline_us);
-	return sd_event_source_set_enabled(sensor->silence, SD_EVENT_ON);
+	return sd_event_source_set_enabled(sensor->silence, SD_EVENT_ONESHOT);
 }
 
 static int on_restart(sd_event_source *source, uint64_t usec, void *userdata)
@@ -216,11 +236,7 @@ void sensor_pause(struct sensor *sensor)
 	sensor->paused = true;
 	sd_event_source_set_enabled(sensor->restart, SD_EVENT_OFF);
 	sd_event_source_set_enabled(sensor->silence, SD_EVENT_OFF);
-	if (sensor->pid > 0) {
-		kill(sensor->pid, SIGKILL);
-		waitid(P_PIDFD, (id_t)sensor->pidfd, &(siginfo_t){ 0 }, WEXITED);
-		forget_process(sensor);
-	}
+	end_process(sensor);
 	log_info("the sensor is paused; no lease starts until it is resumed");
 }
 
@@ -315,10 +331,7 @@ struct sensor *sensor_free(struct sensor *sensor)
 {
 	if (!sensor)
 		return NULL;
-	if (sensor->pid > 0) {
-		kill(sensor->pid, SIGKILL);
-		waitid(P_PIDFD, (id_t)sensor->pidfd, &(siginfo_t){ 0 }, WEXITED);
-	}
+	end_process(sensor);
 	forget_process(sensor);
 	sd_event_source_disable_unref(sensor->silence);
 	sd_event_source_disable_unref(sensor->restart);
