@@ -23,7 +23,7 @@
 
 #define ACCEPT_MAX     16                /* connections a wake-up, so that others get their turn */
 #define OUTPUT_MAX     (8 * 1024 * 1024) /* bytes unread by a client before it is dropped */
-#define STATUS_PUSH_US USEC_PER_SEC
+#define STATUS_PUSH_US (USEC_PER_SEC / 10)
 #define RESERVED       16 /* connections kept for root, so that an administrator always gets in */
 
 static void connection_free(struct connection *c)
@@ -96,6 +96,8 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
 	ssize_t n;
 
 	if (revents & EPOLLOUT) {
+		if (c->watches_status) /* it missed what changed while it did not read */
+			server_status_changed(c->server);
 		connection_flush(c);
 		return 0;
 	}
@@ -106,6 +108,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
 				"the message is larger than %d bytes", FRAME_REQUEST_MAX);
 
 			c->busy = c->closing = true;
+			update_io(c, false); /* what is left to read would keep the loop awake */
 			connection_refuse(c, &v);
 			return 0;
 		}
@@ -171,14 +174,18 @@ void connection_error(struct connection *c, const char *name, json_t *parameters
 
 static bool in_group(const struct connection *c, gid_t gid)
 {
-	gid_t groups[1024];
-	socklen_t size = sizeof(groups);
+	_cleanup_(freep) gid_t *groups = NULL;
+	socklen_t size = 0;
 	struct ucred peer;
 	socklen_t peer_size = sizeof(peer);
 
 	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) == 0 && peer.gid == gid)
 		return true;
-	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
+	/* Without room it tells how much it takes. */
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE)
+		return false;
+	groups = malloc(size);
+	if (!groups || getsockopt(c->fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
 		return false;
 	for (size_t i = 0; i < size / sizeof(*groups); i++)
 		if (groups[i] == gid)
@@ -338,6 +345,7 @@ static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdat
 		}
 		connection_send(c, text, false);
 	}
+	sd_event_now(server->manager->event, CLOCK_MONOTONIC, &usec);
 	server->status_pushed_us = (int64_t)usec;
 	return 0;
 }

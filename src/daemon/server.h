@@ -35,7 +35,7 @@ struct server {
 	int fd;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	sd_event_source *listener;
-	sd_event_source *status_timer; /* pushes to those who watch, at most once a second */
+	sd_event_source *status_timer; /* pushes to those who watch, at most ten times a second */
 	int64_t status_pushed_us;      /* CLOCK_MONOTONIC */
 	LIST_HEAD(, connection) connections;
 	unsigned n_connections;
