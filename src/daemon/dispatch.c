@@ -73,7 +73,7 @@ static void run_method(
 
 	/* Security: methods of administrators are for administrators. */
 	if (method->admin) {
-		struct verdict v = access_admin(&actor, strrchr(method->name, '.') + 1);
+		struct verdict v = access_admin(&actor, "do this");
 
 		if (v.kind != VERDICT_OK) {
 			connection_refuse(c, &v);
@@ -110,6 +110,21 @@ static void run_method(
 	fields_clear(method->fields, method->n_fields, decoded);
 }
 
+static void not_found(struct connection *c, const char *method)
+{
+	const char *dot = strrchr(method, '.');
+	_cleanup_(freep) char *interface =
+		strndup(method, dot ? (size_t)(dot - method) : strlen(method));
+
+	if (interface && (strcmp(interface, "org.dibs") == 0 ||
+				 strcmp(interface, "org.varlink.service") == 0))
+		connection_error(
+			c, "org.varlink.service.MethodNotFound", one_string("method", method));
+	else
+		connection_error(c, "org.varlink.service.InterfaceNotFound",
+			one_string("interface", interface ? interface : ""));
+}
+
 static void route(struct manager *m, struct connection *c, const struct call *call)
 {
 	const struct method *method = find_method(call->method);
@@ -121,13 +136,7 @@ static void route(struct manager *m, struct connection *c, const struct call *ca
 	else if (strcmp(call->method, "org.varlink.service.GetInterfaceDescription") == 0)
 		get_interface_description(c, call->parameters);
 	else
-		connection_error(c,
-			strncmp(call->method, "org.dibs.", 9) == 0
-				? "org.varlink.service.MethodNotFound"
-				: "org.varlink.service.InterfaceNotFound",
-			one_string(
-				strncmp(call->method, "org.dibs.", 9) == 0 ? "method" : "interface",
-				call->method));
+		not_found(c, call->method);
 }
 
 void dispatch(struct manager *m, struct connection *c, const char *text, size_t size)
