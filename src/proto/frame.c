@@ -17,7 +17,7 @@
 
 #include "base/macro.h"
 
-#define BUFFER_START 4096 /* bytes; also what an idle connection may keep */
+#define BUFFER_START 512 /* bytes, room for most calls; also what an idle connection keeps */
 
 static int buffer_grow(char **buffer, size_t *allocated, size_t need, size_t limit)
 {
