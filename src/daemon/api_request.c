@@ -19,6 +19,7 @@
 
 #define BLOCKERS_MAX 8    /* leases named as being in the way */
 #define TYPES_MAX    1000 /* bytes of all type names */
+#define NESTED_MAX   8    /* runs within runs */
 #define POSITION_MAX 16   /* further back, changes of the place in the queue are not pushed */
 
 struct request_parameters {
@@ -92,6 +93,50 @@ static struct verdict check_process(
 	return verdict_ok();
 }
 
+/* Is its leader still on its way into the cgroup of another run? */
+static bool has_pending_run(const struct manager *m, const struct lease *lease)
+{
+	for (size_t i = 0; i < m->pool->n_leases; i++) {
+		const struct lease *other = m->pool->leases[i];
+
+		if (other->cgroup && other->pid == lease->pid &&
+			other->start_ticks == lease->start_ticks &&
+			(other->state == LEASE_WAITING ||
+				(other->state != LEASE_ENDED && !watch_of(other)->entered)))
+			return true;
+	}
+	return false;
+}
+
+static unsigned depth_of(const char *path)
+{
+	unsigned depth = 0;
+
+	while ((path = strstr(path, "/lease-"))) {
+		path++;
+		depth++;
+	}
+	return depth;
+}
+
+/* Where its processes go. Security: a run that is started within a run gets its cgroup there, for
+ * nobody is to leave a lease, and what ends it, by asking for another one. */
+static struct verdict place(const struct manager *m, struct lease *lease)
+{
+	const struct lease *around = watch_around(m, lease->pid);
+	const char *below = around ? around->cgroup : m->cgroup_root;
+
+	if (has_pending_run(m, lease))
+		return verdict_make(VERDICT_REFUSED, "request.waits-already",
+			"process %d waits for another run already, and can only be in one place",
+			(int)lease->pid);
+	if (around && depth_of(below) >= NESTED_MAX)
+		return verdict_make(VERDICT_REFUSED, "request.nested",
+			"this would be a run within %d runs; end some of them", NESTED_MAX);
+	lease->cgroup = text_format("%s/lease-%" PRId64, below, lease->id);
+	return verdict_ok();
+}
+
 static struct verdict check(struct manager *m, struct connection *c,
 	const struct request_parameters *p, struct lease *lease)
 {
@@ -114,7 +159,10 @@ static struct verdict check(struct manager *m, struct connection *c,
 		lease->request.count = 1;
 	v = admit_check(
 		m->pool, &limits, lease->kind, lease->uid, &lease->request, &lease->eligible);
-	return v.kind == VERDICT_OK ? check_process(m, c, lease) : v;
+	if (v.kind == VERDICT_OK)
+		v = check_process(m, c, lease);
+	return v.kind == VERDICT_OK && lease->kind == LEASE_RUN && m->cgroup_root ? place(m, lease)
+										  : v;
 }
 
 static int enqueue(struct manager *m, struct connection *c, struct lease *lease)
@@ -122,17 +170,13 @@ static int enqueue(struct manager *m, struct connection *c, struct lease *lease)
 	int64_t now_us = clock_now(&m->clock);
 	int r;
 
-	lease->id = m->next_id;
 	lease->state = LEASE_WAITING;
 	lease->submitted_us = now_us;
 	/* Who does not wait at all is answered by the batch, after the queue had its say. */
 	if (lease->request.wait_us != TIME_NEVER && lease->request.wait_us > 0)
 		lease->wait_until_us = now_us + lease->request.wait_us;
-	if (lease->kind == LEASE_RUN && m->cgroup_root) {
-		lease->cgroup = text_format("%s/lease-%" PRId64, m->cgroup_root, lease->id);
-		if (!lease->cgroup)
-			return -ENOMEM;
-	}
+	if (lease->kind == LEASE_RUN && m->cgroup_root && !lease->cgroup)
+		return -ENOMEM;
 	r = watch_new(m, lease);
 	if (r < 0)
 		return r;
@@ -167,6 +211,7 @@ static int request(
 	}
 	if (!lease)
 		return -ENOMEM;
+	lease->id = m->next_id;
 	lease->kind = kind;
 	lease->uid = c->uid;
 	r = fill_request(m, p, kind, &lease->request);

@@ -10,22 +10,8 @@
 #include "daemon/batch.h"
 #include "daemon/server.h"
 #include "policy/admit.h"
+#include "priv/cgroup.h"
 #include "priv/process.h"
-
-/* The lease whose cgroup a process is in, by the name that the daemon gave it; 0 = none. */
-static int64_t lease_of_cgroup(const struct manager *m, pid_t pid)
-{
-	char path[PATH_MAX];
-	const char *at;
-	uint64_t id;
-
-	if (!m->cgroup_root || process_cgroup(pid, path, sizeof(path)) < 0)
-		return 0;
-	at = strstr(path, "/lease-");
-	if (!at || sscanf(at, "/lease-%" SCNu64, &id) != 1)
-		return 0;
-	return (int64_t)id;
-}
 
 /* Which lease gives the process the right to be on this GPU: the one that holds the GPU, if the
  * process is in its cgroup, or if it is of the same user and the lease knows no cgroup. */
@@ -35,8 +21,10 @@ static int64_t right_of(const struct manager *m, unsigned slot, const struct gpu
 
 	if (!holder)
 		return 0;
+	/* Security: not by the name of the cgroup: users can have one of any name below their own.
+	 */
 	if (holder->kind == LEASE_RUN && holder->cgroup)
-		return lease_of_cgroup(m, p->pid) == holder->id ? holder->id : 0;
+		return cgroup_has(holder->cgroup, p->pid) ? holder->id : 0;
 	return p->uid == holder->uid ? holder->id : 0;
 }
 

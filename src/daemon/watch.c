@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -72,6 +73,27 @@ void watch_leader(struct lease *lease)
 	else if (sd_event_add_io(watch->manager->event, &watch->leader, watch->leader_fd, EPOLLIN,
 			 on_leader, watch) < 0)
 		leader_gone(watch);
+}
+
+const struct lease *watch_around(const struct manager *m, pid_t pid)
+{
+	char path[PATH_MAX], *last;
+
+	if (process_cgroup(pid, path, sizeof(path)) < 0)
+		return NULL;
+	for (; (last = strrchr(path, '/')); *last = '\0') {
+		const struct lease *lease;
+		uint64_t id;
+
+		if (strncmp(last, "/lease-", 7) != 0 || parse_uint(last + 7, 1, INT64_MAX, &id) < 0)
+			continue;
+		lease = pool_find(m->pool, (int64_t)id);
+		/* Security: users can have cgroups of any name below their own. */
+		if (lease && lease->state != LEASE_ENDED && lease->cgroup &&
+			cgroup_has(lease->cgroup, pid))
+			return lease;
+	}
+	return NULL;
 }
 
 static struct cgroup_watch *find(const struct manager *m, int64_t id)

@@ -46,6 +46,9 @@ static inline struct watch *watch_of(const struct lease *lease)
 	return lease->link;
 }
 
+/* The innermost lease that has not ended and has pid in its cgroup, or NULL. */
+const struct lease *watch_around(const struct manager *m, pid_t pid);
+
 /* Watches the leader (pid and start time of the lease). One that is gone is fine: then the cgroup
  * decides. */
 void watch_leader(struct lease *lease);

@@ -92,3 +92,69 @@ def test_recycled_pid_does_not_put_another_process_into_a_lease(make_daemon, use
         assert reply["parameters"].get("id") == "request.no-process", reply
         assert Path(f"/proc/{pid}/cgroup").read_text() == before
         assert daemon.leases() == []
+
+
+# Asks for everything in a child that then hangs up and stays; nothing but KILL ends either.
+ESCAPE = """
+import json, os, signal, socket, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(os.environ["DIBS_SOCKET"])
+    call = {"method": "org.dibs.Request", "parameters": {"kind": "run", "count": 8}, "more": True}
+    connection.sendall(json.dumps(call).encode() + b"\\0")
+    connection.recv(100000)
+    connection.close()
+    print(os.getpid(), flush=True)
+signal.pause()
+"""
+
+
+def test_nobody_leaves_a_lease_by_asking_for_another(make_daemon, alice):
+    daemon = make_daemon(config="[lease]\nkill-grace = 0s\n").start()
+    if not daemon.cgroup_root:
+        pytest.skip("needs a cgroup")
+    run = daemon.popen("run", "-t", "1s", "--", sys.executable, "-c", ESCAPE, user=alice)
+    escaped = int(read_line(run.stdout))
+    wait_exit(run)
+    wait_exit(escaped)
+    daemon.wait_leases(0)
+    assert list(daemon.cgroup_root.glob("lease-*")) == []
+
+
+def test_a_run_within_a_run_ends_with_it(make_daemon, alice):
+    daemon = make_daemon(config="[lease]\nkill-grace = 0s\n").start()
+    if not daemon.cgroup_root:
+        pytest.skip("needs a cgroup")
+    dibs = daemon.programs["dibs"]
+    outer = daemon.popen("run", "--", "sh", "-c", f"{dibs} run -- sh -c 'sleep 1000 & echo $!; wait'; sleep 1000",
+                         user=alice)
+    inner_child = int(read_line(outer.stdout))
+    leases = sorted(l["id"] for l in daemon.wait_leases(2, state="active"))
+    # The inner one by itself: the outer one stays.
+    daemon.dibs("release", leases[1], user=alice)
+    wait_exit(inner_child)
+    assert [l["id"] for l in daemon.wait_leases(1)] == leases[:1]
+    daemon.dibs("release", leases[0], user=alice)
+    wait_exit(outer)
+    daemon.wait_leases(0)
+
+
+def test_one_process_waits_for_one_run_at_a_time(daemon, alice):
+    if not daemon.cgroup_root:
+        pytest.skip("needs a cgroup")
+    daemon.reserve("-g", "8", user=alice)
+    code = """
+import json, os, socket
+def ask(more):
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(os.environ["DIBS_SOCKET"])
+    call = {"method": "org.dibs.Request", "parameters": {"kind": "run", "count": 1}, "more": more}
+    connection.sendall(json.dumps(call).encode() + b"\\0")
+    print(connection.recv(100000).rstrip(b"\\0").decode(), flush=True)
+    return connection
+first, second = ask(True), ask(False)
+"""
+    with child(alice, code, env=daemon.client_environment()) as process:
+        assert json.loads(read_line(process.stdout))["parameters"]["lease"]["state"] == "waiting"
+        assert json.loads(read_line(process.stdout))["parameters"]["id"] == "request.waits-already"
