@@ -67,26 +67,31 @@ static void connection_next_call(struct connection *c)
 	size_t size;
 	char *text = frame_reader_next(&c->in, &size);
 
+	c->busy = text != NULL;
+	update_io(c, false);
 	if (text) {
-		c->busy = true;
-		update_io(c, false);
 		dispatch(c->server->manager, c, text, size);
 		batch_call(c->server->manager);
 	}
 }
 
-/* Writes what can be written, then takes the next call if all was. The connection may be gone
- * afterwards. */
-static void connection_flush(struct connection *c)
+/* Writes what can be written. False: the connection is gone. The next call may be here already, but
+ * must not be taken while a batch is settled: it comes when the socket says that it is writable. */
+static bool connection_flush(struct connection *c)
 {
 	int r = frame_writer_flush(&c->out, c->fd);
 
 	if (r < 0 || (r == 1 && c->closing)) {
 		connection_free(c);
-		return;
+		return false;
 	}
-	update_io(c, r == 0);
-	if (r == 1 && !c->busy)
+	update_io(c, r == 0 || (!c->busy && c->in.size > c->in.taken));
+	return true;
+}
+
+static void on_writable(struct connection *c)
+{
+	if (connection_flush(c) && !c->busy && c->out.size == c->out.start)
 		connection_next_call(c);
 }
 
@@ -98,7 +103,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
 	if (revents & EPOLLOUT) {
 		if (c->watches_status) /* it missed what changed while it did not read */
 			server_status_changed(c->server);
-		connection_flush(c);
+		on_writable(c);
 		return 0;
 	}
 	if (!c->busy && !c->closing && (revents & EPOLLIN)) {

@@ -1,9 +1,28 @@
 # SPDX-License-Identifier: MIT
 """Interleavings that could bring the daemon down, hang it, or set GPUs free too early."""
 
+import contextlib
+import json
 import os
 import signal
 from pathlib import Path
+
+HOLD = {"kind": "hold", "count": 1}
+
+
+def frame(method, parameters, **flags):
+    return json.dumps({"method": f"org.dibs.{method}", "parameters": parameters, **flags}).encode() + b"\0"
+
+
+@contextlib.contextmanager
+def stopped(daemon):
+    """What is sent meanwhile arrives together, and shares one commit."""
+    os.kill(daemon.process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED | os.WNOWAIT)
+    try:
+        yield
+    finally:
+        os.kill(daemon.process.pid, signal.SIGCONT)
 
 
 def sensor_of(daemon):
@@ -20,3 +39,16 @@ def test_a_sensor_that_hangs_does_not_hang_the_daemon(make_daemon, alice):
     assert daemon.reserve(user=alice)["state"] == "active"
     daemon.wait_status(lambda s: all(g["state"] != "lost" for g in s["gpus"]))
     assert daemon.drain_log().count("silent for too long") == 1
+
+
+def test_a_call_behind_a_request_waits_until_all_answers_are_given(daemon):
+    request = frame("Request", HOLD, more=True)
+    with daemon.varlink() as first, daemon.varlink() as second:
+        with stopped(daemon):
+            for client in (first, second):
+                client.send_raw(request + frame("Release", {"all": True}))
+        for client in (first, second):
+            assert client.receive()["parameters"]["lease"]["state"] == "active"
+        released = [l for c in (first, second) for l in c.receive()["parameters"]["leases"]]
+    assert sorted(l["id"] for l in released) == [1, 2]
+    assert daemon.leases() == []
