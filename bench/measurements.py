@@ -250,13 +250,13 @@ def passes(place, quick):
         _, _, shape, n = name.split(".")
         shapes.setdefault(int(n), {})[shape] = float(value) * 1e6
     worst = {n: max(shape.items(), key=lambda item: item[1]) for n, shape in shapes.items()}
-    few, many = 10000, 100000
-    growth = worst[many][1] / worst[few][1]
-    most = many * math.log(many) / (few * math.log(few))
+    least, few, many = 1000, 10000, 100000
+    growth = worst[many][1] / worst[least][1]
+    most = many * math.log(many) / (least * math.log(least))
     return [
         limit(f"one pass, {few} waiting ({worst[few][0]})", [worst[few][1]], 5),
         limit(f"one pass, {many} waiting ({worst[many][0]})", [worst[many][1]], 60),
-        Row("a pass with ten times as many waiting", f"{digits(growth)} x", f"{digits(most)} x", "n log n",
+        Row(f"a pass with {many} instead of {least} waiting", f"{digits(growth)} x", f"{digits(most)} x", "n log n",
             budget="not more", kept=growth <= most, values={"unit": "x", "measured": growth, "beside": most}),
     ]
 
