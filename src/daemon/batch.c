@@ -21,7 +21,9 @@
 #include "daemon/watch.h"
 #include "policy/queue.h"
 
-#define CALLS_MAX    64 /* answered by one commit; then it is settled without waiting for more */
+#define CALLS_MAX  64 /* answered by one commit; then it is settled without waiting for more */
+#define OVERDUE_US (20 * USEC_PER_MSEC) /* nobody waits longer because others keep the loop busy \
+					 */
 #define RETRY_MIN_US (1 * USEC_PER_SEC)
 #define RETRY_MAX_US (30 * USEC_PER_SEC)
 
@@ -53,7 +55,7 @@ struct changes {
 struct batch {
 	struct manager *manager; /* borrowed */
 	struct changes changes;
-	sd_event_source *source, *retry;
+	sd_event_source *source, *overdue, *retry;
 	unsigned calls;
 	bool want_pass;
 	bool settling;
@@ -99,8 +101,13 @@ static void changes_clear(struct changes *changes)
 
 void batch_kick(struct manager *m)
 {
-	if (m->batch->source)
-		sd_event_source_set_enabled(m->batch->source, SD_EVENT_ONESHOT);
+	struct batch *batch = m->batch;
+
+	sd_event_source_set_enabled(batch->source, SD_EVENT_ONESHOT);
+	if (sd_event_source_get_enabled(batch->overdue, NULL) == 0) {
+		sd_event_source_set_time_relative(batch->overdue, OVERDUE_US);
+		sd_event_source_set_enabled(batch->overdue, SD_EVENT_ONESHOT);
+	}
 }
 
 void batch_touch(struct manager *m, struct lease *lease)
@@ -425,6 +432,17 @@ static int on_settle(sd_event_source *source, void *userdata)
 	return 0;
 }
 
+static int on_overdue(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct manager *m = userdata;
+
+	if (sd_event_source_get_enabled(m->batch->source, NULL) > 0) {
+		sd_event_source_set_enabled(m->batch->source, SD_EVENT_OFF);
+		batch_settle(m);
+	}
+	return 0;
+}
+
 /* The store failed a while ago. */
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 {
@@ -456,6 +474,13 @@ int batch_new(struct manager *m, struct batch **ret)
 	if (r >= 0)
 		r = sd_event_source_set_enabled(batch->source, SD_EVENT_OFF);
 	if (r >= 0)
+		r = sd_event_add_time_relative(m->event, &batch->overdue, CLOCK_MONOTONIC, 0,
+			USEC_PER_MSEC, on_overdue, m);
+	if (r >= 0)
+		r = sd_event_source_set_priority(batch->overdue, SD_EVENT_PRIORITY_IMPORTANT);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(batch->overdue, SD_EVENT_OFF);
+	if (r >= 0)
 		r = sd_event_add_time_relative(
 			m->event, &batch->retry, CLOCK_BOOTTIME, 0, 0, on_retry, m);
 	if (r >= 0)
@@ -473,6 +498,7 @@ struct batch *batch_free(struct batch *batch)
 	if (!batch)
 		return NULL;
 	sd_event_source_disable_unref(batch->source);
+	sd_event_source_disable_unref(batch->overdue);
 	sd_event_source_disable_unref(batch->retry);
 	changes_clear(&batch->changes);
 	free(batch);

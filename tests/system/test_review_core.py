@@ -5,7 +5,11 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
+
+from harness import demote, read_line
 
 HOLD = {"kind": "hold", "count": 1}
 
@@ -52,3 +56,35 @@ def test_a_call_behind_a_request_waits_until_all_answers_are_given(daemon):
         released = [l for c in (first, second) for l in c.receive()["parameters"]["leases"]]
     assert sorted(l["id"] for l in released) == [1, 2]
     assert daemon.leases() == []
+
+
+DRIP = """
+import contextlib, socket, sys
+clients = [socket.socket(socket.AF_UNIX) for _ in range(100)]
+for client in clients:
+    client.connect(sys.argv[1])
+    client.setblocking(False)
+print("on", flush=True)
+while True:
+    for client in clients:
+        with contextlib.suppress(BlockingIOError):
+            client.send(b" ")
+"""
+
+
+def test_who_keeps_the_loop_busy_holds_up_nobody(daemon, alice, bob, carol):
+    """Calls that never end come in faster than they are read."""
+    busy = [subprocess.Popen([sys.executable, "-c", DRIP, daemon.socket], stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL, preexec_fn=demote(user), bufsize=0)
+            for user in (alice, bob, carol)]
+    try:
+        for process in busy:
+            assert read_line(process.stdout) == "on\n"
+        for _ in range(3):
+            assert daemon.reserve("-g", "1")["state"] == "active"
+            daemon.dibs("release", "--all")
+        assert all(process.poll() is None for process in busy)
+    finally:
+        for process in busy:
+            process.kill()
+            process.communicate()
