@@ -23,9 +23,9 @@ CLIENTS = 16  # and as many GPUs: none of them waits
 NO_DISK = 50000  # commits a second that no disk can do, only a file system in memory
 OPEN_FILES = 1000  # more than WAITING, for all else
 
-KERNEL = ("to move a process into a cgroup after a while without moves, the kernel waits for a grace period of RCU, "
-          "unless cgroup2 is mounted with favordynmods; no program can make that shorter")
-DISK = "a lease is on disk before the command starts; what the disk takes for that is the bare commit"
+DISK = "a lease is on disk before its command starts; the bare commit shows what the disk takes for that"
+KERNEL = (f"{DISK}; and moving a process into a cgroup after a while without moves can wait for a grace period of RCU, "
+          "unless cgroup2 is mounted with favordynmods; the bare move shows whether it did")
 
 
 def in_turns(place, rounds, commands, pause_ms=0, stamp=None):
@@ -202,7 +202,7 @@ def releases(place, quick):
         for pause_ms, rounds in ((0, 10 if quick else 50), (IDLE_MS, 3 if quick else 10)):
             dibs, flocked = zip(*(round_of(pause_ms) for _ in range(rounds)))
             when = f", after {pause_ms} ms of nothing" if pause_ms else ""
-            row = limit(f"release -> waiting dibs run starts{when}", dibs, 3, KERNEL if pause_ms else "")
+            row = limit(f"release -> waiting dibs run starts{when}", dibs, 3, KERNEL if pause_ms else DISK)
             row.beside, row.beside_what = ms(median(flocked)), "flock: unlock -> waiting command starts"
             rows.append(row)
     daemon.stop()
