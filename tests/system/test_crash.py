@@ -371,6 +371,22 @@ def test_those_who_wait_keep_their_order_across_crashes(make_daemon, alice, bob,
         daemon.wait_leases(0, id=number)
 
 
+def test_nobody_overtakes_one_who_is_not_back_yet(make_daemon, alice, bob):
+    daemon = make_daemon().start()
+    with daemon.varlink() as link:
+        blocker = link.call("org.dibs.Request", {"kind": "hold", "count": 8, "duration_us": SECOND // 2})
+    waiting = daemon.popen("reserve", "-g", "8", "--short", user=alice)
+    daemon.wait_leases(1, state="waiting")
+    waiting.send_signal(signal.SIGSTOP)
+    daemon.kill()
+    time.sleep(max(0, blocker["parameters"]["lease"]["until"] / SECOND - time.time()))
+    daemon.start()
+    daemon.wait_leases(0, state="active")
+    daemon.dibs("reserve", "-g", "1", "--no-wait", user=bob, code=4)
+    waiting.send_signal(signal.SIGCONT)
+    assert read_line(waiting.stdout) == "0,1,2,3,4,5,6,7\n"
+
+
 def test_a_waiting_client_that_died_with_the_daemon_leaves_nothing(make_daemon, alice, bob):
     daemon = make_daemon().start()
     daemon.reserve("-g", "8")

@@ -2,6 +2,7 @@
 """How dibsd starts, stops, reads its configuration again, and refuses to."""
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -137,12 +138,8 @@ def test_a_configuration_that_others_can_write_is_refused(make_daemon, mode):
 
 def test_a_configuration_of_another_user_is_refused(make_daemon, alice):
     daemon = make_daemon()
-    os.chown(daemon.config, pwd_uid(alice), -1)
+    os.chown(daemon.config, pwd.getpwnam(alice).pw_uid, -1)
     assert str(daemon.config) in refuses_to_start(daemon)
-
-
-def pwd_uid(user):
-    return int(subprocess.check_output(["id", "-u", user]))
 
 
 def test_drop_ins_are_read_and_must_be_as_trustworthy(make_daemon):

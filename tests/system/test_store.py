@@ -50,7 +50,8 @@ def contents(directory):
 
 def short_hold(daemon, seconds):
     with daemon.varlink() as link:
-        return link.call("org.dibs.Request", {"kind": "hold", "duration_us": int(seconds * SECOND)})["parameters"]["lease"]
+        reply = link.call("org.dibs.Request", {"kind": "hold", "duration_us": int(seconds * SECOND)})
+    return reply["parameters"]["lease"]
 
 
 def test_with_a_full_disk_nothing_is_granted_or_changed_but_all_can_be_seen(disk_daemon, alice, bob):
