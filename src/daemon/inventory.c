@@ -64,6 +64,29 @@ static void take_processes(struct manager *m, unsigned slot, struct gpu *seen)
 	seen->n_processes = 0;
 }
 
+static void judge(struct manager *m, unsigned slot)
+{
+	struct gpu *gpu = &m->pool->gpus[slot];
+	size_t kept = 0;
+
+	for (size_t i = 0; i < gpu->n_processes; i++) {
+		struct gpu_process p = gpu->processes[i];
+		uint64_t ticks;
+
+		if (process_start_ticks(p.pid, &ticks) < 0 || ticks != p.start_ticks)
+			continue;
+		p.lease = right_of(m, slot, &p);
+		gpu->processes[kept++] = p;
+	}
+	gpu->n_processes = kept;
+}
+
+void inventory_judge(struct manager *m, const struct gpu_set *gpus)
+{
+	gpu_set_foreach (slot, gpus)
+		judge(m, slot);
+}
+
 static void take_metrics(struct gpu *gpu, const struct gpu *seen)
 {
 	memcpy(gpu->model, seen->model, sizeof(gpu->model));

@@ -7,6 +7,7 @@
 #include "base/parse.h"
 #include "daemon/api.h"
 #include "daemon/batch.h"
+#include "daemon/inventory.h"
 #include "daemon/watch.h"
 #include "policy/admit.h"
 #include "policy/queue.h"
@@ -19,6 +20,7 @@ void lifecycle_grant(struct manager *m, struct lease *lease, const struct gpu_se
 
 	batch_touch(m, lease);
 	transition_grant(lease, gpus, clock_now(&m->clock));
+	inventory_judge(m, gpus);
 	pool_format_gpus(m->pool, gpus, list, sizeof(list));
 	snprintf(detail, sizeof(detail), "GPU %.300s", list);
 	batch_event(m, EVENT_GRANTED, lease->id, lease->uid, NULL, detail);
@@ -36,6 +38,7 @@ void lifecycle_end(struct manager *m, struct lease *lease, enum lease_end why, i
 		gpu_set_foreach (slot, &lease->gpus)
 			batch_touch_gpu(m, slot);
 	transition_end(m->pool, lease, why, at_us);
+	inventory_judge(m, &lease->gpus);
 	if (watch->stored)
 		batch_event_at(m, at_us, EVENT_ENDED, lease->id, actor, NULL,
 			detail ? detail : lease_end_to_string(lease->end));
