@@ -289,12 +289,10 @@ static json_t *view_blockers(const struct manager *m, const struct lease *lease)
 static json_t *view_request(const struct manager *m, const struct lease *lease, size_t position)
 {
 	int64_t offset_us = clock_to_wall_offset(&m->clock);
-	json_t *gpus = json_array();
 
-	gpu_set_foreach (slot, &lease->gpus)
-		json_array_append_new(gpus, view_gpu(m->pool, slot, offset_us));
 	return json_pack("{s:o, s:o, s:o, s:s}", "lease",
-		view_lease(m->pool, lease, position, offset_us), "gpus", gpus, "blockers",
+		view_lease(m->pool, lease, position, offset_us), "gpus",
+		view_gpus(m->pool, &lease->gpus, offset_us), "blockers",
 		lease->state == LEASE_WAITING ? view_blockers(m, lease) : json_array(), "visible",
 		m->config->visible == VISIBLE_INDEX ? "index" : "uuid");
 }

@@ -7,11 +7,12 @@ json_t *api_status(const struct manager *m)
 {
 	const struct pool *pool = m->pool;
 	int64_t offset_us = clock_to_wall_offset(&m->clock);
-	json_t *gpus = json_array(), *leases = json_array();
+	json_t *leases = json_array();
+	struct gpu_set gpus = { 0 };
 	size_t position = 0;
 
 	for (unsigned slot = 0; slot < pool->n_gpus; slot++)
-		json_array_append_new(gpus, view_gpu(pool, slot, offset_us));
+		gpu_set_add(&gpus, slot);
 	for (size_t i = 0; i < pool->n_leases; i++) {
 		const struct lease *lease = pool->leases[i];
 		bool waits = lease->state == LEASE_WAITING;
@@ -22,7 +23,7 @@ json_t *api_status(const struct manager *m)
 				leases, view_lease(pool, lease, waits ? position : 0, offset_us));
 	}
 	return json_pack("{s:s, s:s, s:s, s:o, s:o}", "host", m->host, "version", DIBS_VERSION,
-		"guard", "off", "gpus", gpus, "leases", leases);
+		"guard", "off", "gpus", view_gpus(pool, &gpus, offset_us), "leases", leases);
 }
 
 static int get_status(

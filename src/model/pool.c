@@ -192,20 +192,28 @@ size_t pool_position(const struct pool *pool, const struct lease *lease)
 	return 0;
 }
 
+unsigned pool_sort_gpus(
+	const struct pool *pool, const struct gpu_set *set, unsigned ret_slots[GPU_MAX])
+{
+	unsigned n = 0;
+
+	gpu_set_foreach (slot, set) {
+		unsigned at = n++;
+
+		for (; at > 0 && pool->gpus[ret_slots[at - 1]].index > pool->gpus[slot].index; at--)
+			ret_slots[at] = ret_slots[at - 1];
+		ret_slots[at] = slot;
+	}
+	return n;
+}
+
 void pool_format_gpus(const struct pool *pool, const struct gpu_set *set, char *dst, size_t size)
 {
-	struct gpu_set left = *set;
+	unsigned slots[GPU_MAX], n_slots = pool_sort_gpus(pool, set, slots);
 	size_t n = 0;
 
 	*dst = '\0';
-	while (!gpu_set_empty(&left) && n < size) {
-		unsigned lowest = gpu_set_next(&left, 0);
-
-		gpu_set_foreach (slot, &left)
-			if (pool->gpus[slot].index < pool->gpus[lowest].index)
-				lowest = slot;
+	for (unsigned i = 0; i < n_slots && n < size; i++)
 		n += (size_t)snprintf(
-			dst + n, size - n, "%s%d", n ? "," : "", pool->gpus[lowest].index);
-		gpu_set_remove(&left, lowest);
-	}
+			dst + n, size - n, "%s%d", n ? "," : "", pool->gpus[slots[i]].index);
 }

@@ -58,6 +58,10 @@ enum gpu_state pool_gpu_state(const struct pool *pool, unsigned slot, const char
 /* Rank among those who wait, 1 = next; 0 if lease does not wait. */
 size_t pool_position(const struct pool *pool, const struct lease *lease);
 
+/* The slots of set in the order of the indices of their GPUs; returns how many. */
+unsigned pool_sort_gpus(
+	const struct pool *pool, const struct gpu_set *set, unsigned ret_slots[GPU_MAX]);
+
 /* Slots as "0,1,5": indices in rising order. Buffers of GPU_LIST_SIZE always suffice. */
 #define GPU_LIST_SIZE (GPU_MAX * 4)
 void pool_format_gpus(const struct pool *pool, const struct gpu_set *set, char *dst, size_t size);

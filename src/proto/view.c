@@ -63,10 +63,21 @@ json_t *view_gpu(const struct pool *pool, unsigned slot, int64_t wall_offset_us)
 
 static json_t *view_indices(const struct pool *pool, const struct gpu_set *set)
 {
+	unsigned slots[GPU_MAX], n = pool_sort_gpus(pool, set, slots);
 	json_t *array = json_array();
 
-	gpu_set_foreach (slot, set)
-		json_array_append_new(array, json_integer(pool->gpus[slot].index));
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(array, json_integer(pool->gpus[slots[i]].index));
+	return array;
+}
+
+json_t *view_gpus(const struct pool *pool, const struct gpu_set *set, int64_t wall_offset_us)
+{
+	unsigned slots[GPU_MAX], n = pool_sort_gpus(pool, set, slots);
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(array, view_gpu(pool, slots[i], wall_offset_us));
 	return array;
 }
 
