@@ -127,7 +127,10 @@ static int control_sensor(
 	const struct sensor_parameters *p = parameters;
 
 	if (strcmp(p->action, "pause") == 0) {
-		sensor_pause(m->sensor);
+		int r = sensor_pause(m->sensor, err);
+
+		if (r < 0)
+			return r;
 	} else if (strcmp(p->action, "resume") == 0) {
 		sensor_resume(m->sensor);
 	} else {

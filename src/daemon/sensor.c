@@ -54,38 +54,51 @@ static void become_ready(struct sensor *sensor, bool complete)
 	manager_ready(sensor->manager, complete);
 }
 
-static void take_line(struct sensor *sensor, const char *line, size_t size)
+static int take_line(struct sensor *sensor, const char *line, size_t size)
 {
 	struct error err = { 0 };
 
 	sample_clear(sensor->sample);
 	if (sample_decode(line, size, sensor->sample, &err) < 0) {
 		log_error("the sensor sent a line that is not a sample: %s", err.text);
-		kill(sensor->pid, SIGKILL);
-		return;
+		return -EBADMSG;
 	}
 	if (strcmp(sensor->sample->error, sensor->last_error) != 0) {
 		text_copy(sensor->last_error, sizeof(sensor->last_error), sensor->sample->error);
 		if (sensor->last_error[0])
 			log_warning("the sensor cannot read any GPU: %s", sensor->last_error);
 	}
-	sensor->pause_us = PAUSE_MIN_US;
+	/* One that tells an error and ends is started ever more rarely. */
+	if (!sensor->sample->error[0])
+		sensor->pause_us = PAUSE_MIN_US;
 	sd_event_source_set_time_relative(
 		sensor->silence, (uint64_t)sensor->manager->config->sensor_deadline_us);
 	inventory_take(sensor->manager, sensor->sample);
 	become_ready(sensor, !sensor->sample->error[0]);
+	return 0;
 }
 
-static void take_lines(struct sensor *sensor)
+static int take_lines(struct sensor *sensor)
 {
 	char *start = sensor->line, *end;
 
 	while ((end = memchr(start, '\n', sensor->size - (size_t)(start - sensor->line)))) {
-		take_line(sensor, start, (size_t)(end - start));
+		int r = take_line(sensor, start, (size_t)(end - start));
+
+		if (r < 0)
+			return r;
 		start = end + 1;
 	}
 	sensor->size -= (size_t)(start - sensor->line);
 	memmove(sensor->line, start, sensor->size);
+	return 0;
+}
+
+/* Whatever else it sent is not read; its exit follows. */
+static void distrust(struct sensor *sensor)
+{
+	kill(sensor->pid, SIGKILL);
+	sd_event_source_set_enabled(sensor->output, SD_EVENT_OFF);
 }
 
 static int on_output(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -99,8 +112,7 @@ static int on_output(sd_event_source *source, int fd, uint32_t revents, void *us
 
 		if (!line) {
 			log_error("the sensor sent a line of more than %zu bytes", sensor->size);
-			kill(sensor->pid, SIGKILL);
-			sd_event_source_set_enabled(source, SD_EVENT_OFF);
+			distrust(sensor);
 			return 0;
 		}
 		sensor->line = line;
@@ -109,7 +121,8 @@ static int on_output(sd_event_source *source, int fd, uint32_t revents, void *us
 	n = read(fd, sensor->line + sensor->size, sensor->allocated - sensor->size);
 	if (n > 0) {
 		sensor->size += (size_t)n;
-		take_lines(sensor);
+		if (take_lines(sensor) < 0)
+			distrust(sensor);
 	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
 		sd_event_source_set_enabled(source, SD_EVENT_OFF); /* its exit follows */
 	}
@@ -120,6 +133,7 @@ static void forget_process(struct sensor *sensor)
 {
 	sensor->output = sd_event_source_disable_unref(sensor->output);
 	sensor->exit = sd_event_source_disable_unref(sensor->exit);
+	sd_event_source_set_enabled(sensor->silence, SD_EVENT_OFF);
 	closep(&sensor->fd);
 	closep(&sensor->pidfd);
 	sensor->fd = sensor->pidfd = -1;
@@ -147,23 +161,25 @@ static int on_exit_of_sensor(sd_event_source *source, int fd, uint32_t revents, 
 	log_warning("the sensor ended (%s %d); it is started again",
 		info.si_code == CLD_EXITED ? "status" : "signal", info.si_status);
 	schedule_restart(sensor);
+	become_ready(sensor, false);
 	return 0;
 }
 
 /* Kills it, and waits a moment for its end; if it does not come, on_exit_of_sensor goes on. */
-static void end_process(struct sensor *sensor)
+static int end_process(struct sensor *sensor)
 {
 	struct pollfd ended = { .fd = sensor->pidfd, .events = POLLIN };
 
 	if (sensor->pid == 0)
-		return;
+		return 0;
 	kill(sensor->pid, SIGKILL);
-	if (poll(&ended, 1, REAP_MS) > 0) {
-		waitid(P_PIDFD, (id_t)sensor->pidfd, &(siginfo_t){ 0 }, WEXITED | WNOHANG);
-		forget_process(sensor);
-	} else {
+	if (poll(&ended, 1, REAP_MS) <= 0) {
 		log_warning("the sensor was killed, but hangs in the kernel");
+		return -EBUSY;
 	}
+	waitid(P_PIDFD, (id_t)sensor->pidfd, &(siginfo_t){ 0 }, WEXITED | WNOHANG);
+	forget_process(sensor);
+	return 0;
 }
 
 static int on_silence(sd_event_source *source, uint64_t usec, void *userdata)
@@ -229,15 +245,20 @@ static int on_restart(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-void sensor_pause(struct sensor *sensor)
+int sensor_pause(struct sensor *sensor, struct error *err)
 {
-	if (sensor->paused)
-		return;
+	if (!sensor->paused)
+		log_info("the sensor is paused; no lease starts until it is resumed");
 	sensor->paused = true;
 	sd_event_source_set_enabled(sensor->restart, SD_EVENT_OFF);
 	sd_event_source_set_enabled(sensor->silence, SD_EVENT_OFF);
-	end_process(sensor);
-	log_info("the sensor is paused; no lease starts until it is resumed");
+	if (end_process(sensor) < 0)
+		return error_set(err, -EBUSY, "sensor.hangs",
+			"the sensor is paused, but its process %d hangs in the kernel and may "
+			"still hold "
+			"the driver; look again with 'ps -p %d'",
+			(int)sensor->pid, (int)sensor->pid);
+	return 0;
 }
 
 void sensor_resume(struct sensor *sensor)

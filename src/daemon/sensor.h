@@ -14,7 +14,7 @@ struct sensor *sensor_free(struct sensor *sensor);
  * time. */
 int sensor_start(struct sensor *sensor, struct error *err);
 
-/* No sensor runs and no lease starts, until resume. */
-void sensor_pause(struct sensor *sensor);
+/* No sensor runs and no lease starts, until resume. -EBUSY: its process does not end. */
+int sensor_pause(struct sensor *sensor, struct error *err);
 void sensor_resume(struct sensor *sensor);
 bool sensor_paused(const struct sensor *sensor);
