@@ -143,13 +143,12 @@ void lifecycle_apply(struct manager *m, struct lease *lease)
 		if (lease->kind == LEASE_RUN)
 			watch_cgroup(lease);
 		api_request_tell(m, lease);
-		if (lease->kind == LEASE_RUN && lease->state == LEASE_ACTIVE)
-			watch_leader(lease);
 		watch_check(lease);
 		break;
 	case LEASE_GRACE:
 		watch_signal(lease, SIGTERM);
 		watch_signal(lease, SIGCONT); /* a stopped process would not see it */
+		watch_check(lease);
 		break;
 	case LEASE_ENDED:
 		api_request_tell(m, lease);
@@ -180,7 +179,6 @@ static void reconcile_run(struct manager *m, struct lease *lease)
 		lifecycle_end(m, lease, LEASE_END_REBOOT, clock_now(&m->clock), EVENT_NOBODY, NULL);
 		return;
 	}
-	watch_leader(lease);
 	watch_cgroup(lease);
 	watch_check(lease);
 	if (lease->state == LEASE_GRACE) {

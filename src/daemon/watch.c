@@ -56,23 +56,40 @@ static int on_leader(sd_event_source *source, int fd, uint32_t revents, void *us
 	struct lease *lease = pool_find(watch->manager->pool, watch->id);
 
 	leader_gone(watch);
+	watch->leader_ended = true;
 	if (lease)
 		watch_check(lease);
 	return 0;
 }
 
-void watch_leader(struct lease *lease)
+/* Nothing was learned: whether it lives must be asked again. */
+static bool is_shortage(int r)
+{
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+}
+
+/* One that is gone is fine: then the cgroup decides. */
+static void watch_leader(struct lease *lease)
 {
 	struct watch *watch = watch_of(lease);
+	int r;
 
-	if (watch->leader_fd >= 0)
+	if (watch->leader_fd >= 0 || watch->leader_ended)
 		return;
-	watch->leader_fd = process_open(lease->pid, lease->start_ticks);
-	if (watch->leader_fd < 0)
-		watch->leader_fd = -1;
-	else if (sd_event_add_io(watch->manager->event, &watch->leader, watch->leader_fd, EPOLLIN,
-			 on_leader, watch) < 0)
-		leader_gone(watch);
+	r = process_open(lease->pid, lease->start_ticks);
+	if (r >= 0) {
+		watch->leader_fd = r;
+		r = sd_event_add_io(watch->manager->event, &watch->leader, watch->leader_fd,
+			EPOLLIN, on_leader, watch);
+		if (r < 0)
+			leader_gone(watch);
+	} else if (!is_shortage(r)) {
+		watch->leader_ended = true;
+		return;
+	}
+	if (r < 0)
+		log_warning("cannot watch process %d of lease %" PRId64 ": %s", (int)lease->pid,
+			lease->id, strerrordesc_np(-r));
 }
 
 const struct lease *watch_around(const struct manager *m, pid_t pid)
@@ -193,20 +210,26 @@ void watch_cgroup(struct lease *lease)
 void watch_check(struct lease *lease)
 {
 	struct watch *watch = watch_of(lease);
+	int r;
 
-	if (!lease_holds(lease) || lease->kind != LEASE_RUN || watch->leader_fd >= 0)
+	if (!lease_holds(lease) || lease->kind != LEASE_RUN)
 		return;
-	if (lease->cgroup && cgroup_populated(lease->cgroup) == 1)
+	watch_leader(lease);
+	if (!watch->leader_ended)
+		return;
+	r = lease->cgroup ? cgroup_populated(lease->cgroup) : 0;
+	if (r != 0 && r != -ENOENT)
 		return;
 	lifecycle_end(watch->manager, lease, LEASE_END_EXITED, clock_now(&watch->manager->clock),
 		EVENT_NOBODY, NULL);
 }
 
 /* The leader, where its cgroup does not reach it. */
-static void signal_leader(const struct lease *lease, int sig)
+static void signal_leader(struct lease *lease, int sig)
 {
 	const struct watch *watch = watch_of(lease);
 
+	watch_leader(lease);
 	if (watch->leader_fd < 0 || (lease->cgroup && cgroup_has(lease->cgroup, lease->pid)))
 		return;
 	if (pidfd_send_signal(watch->leader_fd, sig, NULL, 0) < 0 && errno != ESRCH)

@@ -17,13 +17,14 @@ struct watch {
 	int64_t id;                    /* of the lease */
 	struct connection *connection; /* borrowed; who waits for an answer, or NULL */
 	size_t told_position;          /* what that client was last told; 0 = nothing yet */
-	int leader_fd;                 /* pidfd, -1 = ended or never known */
+	int leader_fd;                 /* pidfd, -1 = not watched, or ended */
 	sd_event_source *leader;
 	char *farewell; /* owned; the sentence for its client when it ended while waiting */
 	bool left;      /* its client went away while it waited */
-	bool touched;   /* is among the changes of the batch */
-	bool stored;    /* the store knows this lease */
-	bool entered;   /* its leader was put into its cgroup */
+	bool leader_ended;
+	bool touched; /* is among the changes of the batch */
+	bool stored;  /* the store knows this lease */
+	bool entered; /* its leader was put into its cgroup */
 };
 
 /* One cgroup of a lease; lives until it is empty and its lease has ended. */
@@ -49,15 +50,12 @@ static inline struct watch *watch_of(const struct lease *lease)
 /* The innermost lease that has not ended and has pid in its cgroup, or NULL. */
 const struct lease *watch_around(const struct manager *m, pid_t pid);
 
-/* Watches the leader (pid and start time of the lease). One that is gone is fine: then the cgroup
- * decides. */
-void watch_leader(struct lease *lease);
-
 /* Makes the cgroup of a run, moves the leader in unless it was there already, and watches it.
  * Failing is no error: then the leader alone decides, and the log says so. */
 void watch_cgroup(struct lease *lease);
 
-/* Ends the lease if no sign of life is left. Only for runs that hold GPUs. */
+/* Watches the leader from now on, and ends the lease if no sign of life is left. What cannot be
+ * told for want of descriptors or memory counts as living. Only for runs that hold GPUs. */
 void watch_check(struct lease *lease);
 
 /* All processes of the lease: signal them, or kill them for good. */

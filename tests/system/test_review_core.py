@@ -4,12 +4,14 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from harness import demote, read_line
+import pytest
+from harness import demote, read_line, wait_exit
 
 HOLD = {"kind": "hold", "count": 1}
 
@@ -88,3 +90,27 @@ def test_who_keeps_the_loop_busy_holds_up_nobody(daemon, alice, bob, carol):
         for process in busy:
             process.kill()
             process.communicate()
+
+
+@pytest.mark.parametrize("cgroups", [True, False])
+def test_a_run_whose_processes_cannot_be_watched_keeps_its_gpu(make_daemon, cgroups):
+    daemon = make_daemon(sim="1xA100-80G", cgroups=cgroups).start()
+    hold = daemon.reserve()
+    run = daemon.popen("run", "--", "sh", "-c", "echo up; exec cat", stdin=subprocess.PIPE)
+    daemon.wait_leases(1, state="waiting")
+    pid = daemon.process.pid
+    with daemon.varlink() as client:
+        assert client.call("org.dibs.GetStatus")
+        soft = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, soft[1]))
+        assert client.call("org.dibs.Release", {"ids": [hold["id"]]})["parameters"]
+        assert read_line(run.stdout) == "up\n"
+        states = [l["state"] for l in client.call("org.dibs.GetStatus")["parameters"]["leases"]]
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, soft)
+    assert states == ["active"]
+    if cgroups:
+        run.stdin.close()
+    else:
+        daemon.dibs("release", daemon.leases()[0]["id"])
+    assert wait_exit(run) == (0 if cgroups else -signal.SIGTERM)
+    daemon.wait_status(lambda s: not s["leases"])
