@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "daemon/api.h"
+#include "daemon/batch.h"
 #include "dibs-config.h"
 #include "proto/view.h"
 
@@ -29,12 +32,10 @@ json_t *api_status(const struct manager *m)
 static int get_status(
 	struct manager *m, struct connection *c, const void *parameters, struct error *err)
 {
-	if (c->more) {
-		c->watches_status = true; /* and stays busy: the call never ends */
-		connection_continue(c, api_status(m));
-	} else {
-		connection_reply(c, api_status(m));
-	}
+	const char *text = server_status(m->server, c->more);
+
+	c->watches_status = c->more; /* and stays busy: that call never ends */
+	batch_reply(m, c, text ? strdup(text) : NULL, !c->more);
 	return 0;
 }
 

@@ -116,6 +116,7 @@ void batch_touch(struct manager *m, struct lease *lease)
 	struct lease_change *change;
 
 	batch_kick(m);
+	server_forget_status(m->server);
 	if (watch->touched)
 		return;
 	watch->touched = true;
@@ -129,6 +130,7 @@ void batch_touch_gpu(struct manager *m, unsigned slot)
 	struct gpu_change *change;
 
 	batch_kick(m);
+	server_forget_status(m->server);
 	for (size_t i = 0; i < changes->n_gpus; i++)
 		if (changes->gpus[i].slot == slot)
 			return;
@@ -414,7 +416,8 @@ static void batch_settle(struct manager *m)
 	if (batch->changes.n_leases == 0)
 		pool_sweep(m->pool);
 	api_request_positions(m);
-	server_status_changed(m->server);
+	if (has_facts(&changes))
+		server_status_changed(m->server);
 	arm_deadline(m);
 	changes_clear(&changes);
 }

@@ -21,8 +21,9 @@
 #define SO_PEERPIDFD 77
 #endif
 
-#define ACCEPT_MAX     16                /* connections a wake-up, so that others get their turn */
-#define OUTPUT_MAX     (8 * 1024 * 1024) /* bytes unread by a client before it is dropped */
+#define ACCEPT_MAX     16                 /* connections a wake-up, so that others get their turn */
+#define BACKLOG_MAX    (8 * 1024 * 1024)  /* bytes unread by a client that gets no more */
+#define HOARD_MAX      (16 * 1024 * 1024) /* the same for all others of one user together */
 #define STATUS_PUSH_US (USEC_PER_SEC / 10)
 #define RESERVED       16 /* connections kept for root, so that an administrator always gets in */
 
@@ -75,13 +76,31 @@ static void connection_next_call(struct connection *c)
 	}
 }
 
+static size_t unread(const struct connection *c)
+{
+	return c->out.size - c->out.start;
+}
+
+/* Security: do the other connections of this user leave so much unread that this one may not, too?
+ * (One alone may: that is as much as one answer.) */
+static bool hoards(const struct connection *c)
+{
+	const struct connection *other;
+	size_t bytes = 0;
+
+	LIST_FOREACH (other, &c->server->connections, link)
+		if (other != c && other->uid == c->uid)
+			bytes += unread(other);
+	return bytes > HOARD_MAX;
+}
+
 /* Writes what can be written. False: the connection is gone. The next call may be here already, but
  * must not be taken while a batch is settled: it comes when the socket says that it is writable. */
 static bool connection_flush(struct connection *c)
 {
 	int r = frame_writer_flush(&c->out, c->fd);
 
-	if (r < 0 || (r == 1 && c->closing)) {
+	if (r < 0 || (r == 1 && c->closing) || (r == 0 && hoards(c))) {
 		connection_free(c);
 		return false;
 	}
@@ -95,6 +114,22 @@ static void on_writable(struct connection *c)
 		connection_next_call(c);
 }
 
+/* The status, to those who watch; not too often. */
+static void push_soon(struct server *server)
+{
+	struct connection *c;
+	int enabled = SD_EVENT_OFF;
+
+	LIST_FOREACH (c, &server->connections, link)
+		if (c->watches_status)
+			break;
+	if (!c || sd_event_source_get_enabled(server->status_timer, &enabled) != 0)
+		return;
+	sd_event_source_set_time(
+		server->status_timer, (uint64_t)(server->status_pushed_us + STATUS_PUSH_US));
+	sd_event_source_set_enabled(server->status_timer, SD_EVENT_ONESHOT);
+}
+
 static int on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct connection *c = userdata;
@@ -102,7 +137,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
 
 	if (revents & EPOLLOUT) {
 		if (c->watches_status) /* it missed what changed while it did not read */
-			server_status_changed(c->server);
+			push_soon(c->server);
 		on_writable(c);
 		return 0;
 	}
@@ -135,7 +170,8 @@ void connection_send(struct connection *c, const char *text, bool final)
 		watch_of(c->lease)->connection = NULL;
 		c->lease = NULL;
 	}
-	if (text && !c->oneway && frame_writer_put(&c->out, text, strlen(text)) < 0)
+	if (text && !c->oneway &&
+		(unread(c) > BACKLOG_MAX || frame_writer_put(&c->out, text, strlen(text)) < 0))
 		text = NULL;
 	if (!text) {
 		connection_free(c);
@@ -151,13 +187,6 @@ void connection_reply(struct connection *c, json_t *parameters)
 	_cleanup_(json_decrefp) json_t *owned = parameters;
 
 	batch_reply(c->server->manager, c, owned ? message_reply(owned, false) : NULL, true);
-}
-
-void connection_continue(struct connection *c, json_t *parameters)
-{
-	_cleanup_(json_decrefp) json_t *owned = parameters;
-
-	batch_reply(c->server->manager, c, owned ? message_reply(owned, true) : NULL, false);
 }
 
 void connection_refuse(struct connection *c, const struct verdict *verdict)
@@ -305,7 +334,7 @@ static void connection_new(struct server *server, int accepted)
 	c->uid = peer.uid;
 	c->pid = peer.pid;
 	frame_reader_init(&c->in, FRAME_REQUEST_MAX);
-	frame_writer_init(&c->out, OUTPUT_MAX);
+	frame_writer_init(&c->out, FRAME_REPLY_MAX);
 	if (sd_event_add_io(server->manager->event, &c->io, fd, EPOLLIN | EPOLLRDHUP, on_connection,
 		    c) < 0) {
 		free(c);
@@ -333,22 +362,36 @@ static int on_listener(sd_event_source *source, int listener, uint32_t revents, 
 	return 0;
 }
 
+const char *server_status(struct server *server, bool continues)
+{
+	char **text = &server->status[continues];
+	_cleanup_(json_decrefp) json_t *status = NULL;
+
+	if (*text)
+		return *text;
+	status = api_status(server->manager);
+	*text = status ? message_reply(status, continues) : NULL;
+	return *text;
+}
+
+void server_forget_status(struct server *server)
+{
+	for (size_t i = 0; i < ELEMENTSOF(server->status); i++) {
+		free(server->status[i]);
+		server->status[i] = NULL;
+	}
+}
+
 static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct server *server = userdata;
 	struct connection *c, *next;
-	_cleanup_(freep) char *text = NULL;
-	_cleanup_(json_decrefp) json_t *status = NULL;
 
 	for (c = LIST_FIRST(&server->connections); c; c = next) {
 		next = LIST_NEXT(c, link);
-		if (!c->watches_status || c->out.size > c->out.start)
+		if (!c->watches_status || unread(c) > 0)
 			continue; /* who has not read the last one gets none on top of it */
-		if (!text) {
-			status = api_status(server->manager);
-			text = status ? message_reply(status, true) : NULL;
-		}
-		connection_send(c, text, false);
+		connection_send(c, server_status(server, true), false);
 	}
 	sd_event_now(server->manager->event, CLOCK_MONOTONIC, &usec);
 	server->status_pushed_us = (int64_t)usec;
@@ -357,17 +400,8 @@ static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdat
 
 void server_status_changed(struct server *server)
 {
-	struct connection *c;
-	int enabled = SD_EVENT_OFF;
-
-	LIST_FOREACH (c, &server->connections, link)
-		if (c->watches_status)
-			break;
-	if (!c || sd_event_source_get_enabled(server->status_timer, &enabled) != 0)
-		return;
-	sd_event_source_set_time(
-		server->status_timer, (uint64_t)(server->status_pushed_us + STATUS_PUSH_US));
-	sd_event_source_set_enabled(server->status_timer, SD_EVENT_ONESHOT);
+	server_forget_status(server);
+	push_soon(server);
 }
 
 static int check_stale(const struct sockaddr_un *address, struct error *err)
@@ -482,6 +516,7 @@ struct server *server_free(struct server *server)
 	}
 	sd_event_source_disable_unref(server->listener);
 	sd_event_source_disable_unref(server->status_timer);
+	server_forget_status(server);
 	if (server->fd >= 0) {
 		if (server->path[0])
 			unlink(server->path);

@@ -37,6 +37,7 @@ struct server {
 	sd_event_source *listener;
 	sd_event_source *status_timer; /* pushes to those who watch, at most ten times a second */
 	int64_t status_pushed_us;      /* CLOCK_MONOTONIC */
+	char *status[2]; /* owned; the answer of GetStatus, final and not, while nothing changes */
 	LIST_HEAD(, connection) connections;
 	unsigned n_connections;
 };
@@ -49,7 +50,6 @@ struct server *server_free(struct server *server);
 
 /* Answers the call of a connection, after the commit. Each consumes its JSON argument. */
 void connection_reply(struct connection *c, json_t *parameters);
-void connection_continue(struct connection *c, json_t *parameters);
 void connection_refuse(struct connection *c, const struct verdict *verdict);
 void connection_fault(struct connection *c, const struct error *err);
 void connection_error(struct connection *c, const char *name, json_t *parameters);
@@ -65,7 +65,12 @@ int connection_process(const struct connection *c, uint64_t *ret_start_ticks);
  * final one makes the connection ready for its next call. The connection may be gone afterwards. */
 void connection_send(struct connection *c, const char *text, bool final);
 
-/* Something that GetStatus shows has changed. */
+/* The answer of GetStatus, borrowed until something changes; NULL without memory. Made once for all
+ * who ask meanwhile. */
+const char *server_status(struct server *server, bool continues);
+
+/* Something that GetStatus shows is being changed, and has been changed (tells those who watch). */
+void server_forget_status(struct server *server);
 void server_status_changed(struct server *server);
 
 /* dispatch.c: handles one frame. */

@@ -158,3 +158,39 @@ first, second = ask(True), ask(False)
     with child(alice, code, env=daemon.client_environment()) as process:
         assert json.loads(read_line(process.stdout))["parameters"]["lease"]["state"] == "waiting"
         assert json.loads(read_line(process.stdout))["parameters"]["id"] == "request.waits-already"
+
+
+def test_answers_that_one_user_does_not_read_are_bounded_together(make_daemon, alice, bob):
+    daemon = make_daemon(config="[limits]\nconnections-per-user = 500\n").start()
+    code = """
+import json, os, socket
+def ask(method, parameters, **flags):
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(os.environ["DIBS_SOCKET"])
+    call = {"method": "org.dibs." + method, "parameters": parameters, **flags}
+    connection.sendall(json.dumps(call).encode() + b"\\0")
+    return connection
+def receive(connection):
+    answer = b""
+    while not answer.endswith(b"\\0"):
+        data = connection.recv(1 << 20)
+        if not data:
+            return False
+        answer += data
+    return True
+text = '"' * 500
+hold = {"kind": "hold", "count": 8, "note": text, "command": text}
+waiting = [ask("Request", hold, more=True) for _ in range(300)]
+for connection in waiting:
+    assert receive(connection)
+hoard = [ask("GetStatus", {}) for _ in range(80)]
+print("asked", flush=True)
+input()
+print(sum(receive(connection) for connection in hoard), flush=True)
+"""
+    with child(alice, code, env=daemon.client_environment()) as process:
+        assert read_line(process.stdout) == "asked\n"
+        assert daemon.dibs("list", user=bob)
+        process.stdin.write(b"\n")
+        answered = int(read_line(process.stdout))
+        assert 1 <= answered < 80
