@@ -372,6 +372,14 @@ static void store_works(struct manager *m)
 			watch_check(m->pool->leases[i]);
 }
 
+/* What was first seen of a GPU while the store failed is still to be stored; a lease that was
+ * loaded without its GPU would not keep others off it. */
+static void touch_gpus(struct manager *m)
+{
+	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++)
+		batch_touch_gpu(m, slot);
+}
+
 static void arm_deadline(struct manager *m)
 {
 	int64_t next_us = clock_to_boottime(&m->clock, lifecycle_next(m));
@@ -399,6 +407,8 @@ static void batch_settle(struct manager *m)
 		lifecycle_due(m);
 		run_queue(m);
 		admit_waiting(m, &batch->changes);
+		if (batch->retry_us > 0)
+			touch_gpus(m);
 	}
 	changes = batch->changes;
 	batch->changes = (struct changes){ 0 };

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import demote, read_line, wait_exit
+from harness import demote, read_line, small_disk, wait_exit
 
 HOLD = {"kind": "hold", "count": 1}
 
@@ -114,3 +114,25 @@ def test_a_run_whose_processes_cannot_be_watched_keeps_its_gpu(make_daemon, cgro
         daemon.dibs("release", daemon.leases()[0]["id"])
     assert wait_exit(run) == (0 if cgroups else -signal.SIGTERM)
     daemon.wait_status(lambda s: not s["leases"])
+
+
+def test_a_gpu_that_was_first_seen_while_the_disk_was_full_is_known_to_the_next_start(make_daemon):
+    if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    daemon = make_daemon(sim="1xA100-80G")
+    with small_disk(daemon.state, "2m"):
+        daemon.start().stop()
+        filler = daemon.state / "filler"
+        with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        daemon.sim = "2xA100-80G"
+        daemon.start()
+        assert len(daemon.status()["gpus"]) == 2
+        assert "nothing is granted" in daemon.drain_log()
+        filler.unlink()
+        daemon.wait_log("the store works again")
+        hold = daemon.reserve("-g", "2")
+        daemon.crash_and_restart()
+        assert daemon.lease(hold["id"])["gpus"] == [0, 1]
+        daemon.stop()
