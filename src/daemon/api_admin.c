@@ -95,11 +95,17 @@ static int admin_release(
 	const struct admin_release_parameters *p = parameters;
 	struct lease *lease = pool_find(m->pool, p->id);
 	char reason[GPU_REASON_SIZE];
+	struct verdict v;
 
 	if (!lease || lease->state == LEASE_ENDED) {
-		struct verdict v = verdict_make(VERDICT_INVALID, "lease.unknown",
+		v = verdict_make(VERDICT_INVALID, "lease.unknown",
 			"there is no lease #%" PRId64 ", or it has ended", p->id);
 
+		connection_refuse(c, &v);
+		return 0;
+	}
+	v = lifecycle_can_release(m, lease);
+	if (v.kind != VERDICT_OK) {
 		connection_refuse(c, &v);
 		return 0;
 	}

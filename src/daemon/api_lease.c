@@ -105,6 +105,18 @@ static bool is_meant(
 	return lease_holds(lease) && !gpu_set_empty(&common);
 }
 
+/* All that is meant can be ended. */
+static struct verdict check_power(const struct manager *m, const struct actor *actor,
+	const struct release_parameters *p, const struct gpu_set *gpus)
+{
+	struct verdict v = verdict_ok();
+
+	for (size_t i = 0; i < m->pool->n_leases && v.kind == VERDICT_OK; i++)
+		if (m->pool->leases[i]->uid == actor->uid && is_meant(p, gpus, m->pool->leases[i]))
+			v = lifecycle_can_release(m, m->pool->leases[i]);
+	return v;
+}
+
 static int release(
 	struct manager *m, struct connection *c, const void *parameters, struct error *err)
 {
@@ -116,6 +128,8 @@ static int release(
 
 	if (v.kind == VERDICT_OK && p->gpus)
 		v = check_gpus(m, &actor, p->gpus, &gpus);
+	if (v.kind == VERDICT_OK)
+		v = check_power(m, &actor, p, &gpus);
 	if (v.kind != VERDICT_OK) {
 		connection_refuse(c, &v);
 		return 0;

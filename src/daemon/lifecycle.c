@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/lifecycle.h"
 
+#include <inttypes.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/parse.h"
@@ -54,6 +56,16 @@ void lifecycle_warn(
 	transition_warn(lease, why, clock_now(&m->clock), m->config->kill_grace_us);
 	batch_event(m, EVENT_WARNED, lease->id, actor, NULL,
 		detail ? detail : lease_end_to_string(why));
+}
+
+struct verdict lifecycle_can_release(const struct manager *m, const struct lease *lease)
+{
+	if (m->root || lease->kind != LEASE_RUN || !lease_holds(lease) || lease->uid == geteuid())
+		return verdict_ok();
+	return verdict_make(VERDICT_REFUSED, "lease.no-power",
+		"this dibsd does not run as root, so it cannot end run #%" PRId64
+		"; end process %d instead",
+		lease->id, (int)lease->pid);
 }
 
 void lifecycle_release(

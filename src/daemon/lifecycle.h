@@ -15,6 +15,9 @@ void lifecycle_end(struct manager *m, struct lease *lease, enum lease_end why, i
 void lifecycle_warn(struct manager *m, struct lease *lease, enum lease_end why, uid_t actor,
 	const char *detail);
 
+/* Without root, the processes of others cannot be told anything. */
+struct verdict lifecycle_can_release(const struct manager *m, const struct lease *lease);
+
 /* Gives a lease back whatever its state: a run is warned, all others end at once. */
 void lifecycle_release(struct manager *m, struct lease *lease, enum lease_end why, uid_t actor,
 	const char *detail);
