@@ -21,9 +21,10 @@
 #include "daemon/watch.h"
 #include "policy/queue.h"
 
-#define CALLS_MAX  64 /* answered by one commit; then it is settled without waiting for more */
-#define OVERDUE_US (20 * USEC_PER_MSEC) /* nobody waits longer because others keep the loop busy \
-					 */
+#define CALLS_MAX 64 /* answered by one commit; then it is settled without waiting for more */
+#define OVERDUE_US                                                                    \
+	(20 * USEC_PER_MSEC) /* nobody waits longer because others keep the loop busy \
+			      */
 #define RETRY_MIN_US (1 * USEC_PER_SEC)
 #define RETRY_MAX_US (30 * USEC_PER_SEC)
 
@@ -308,6 +309,9 @@ static void undo(struct manager *m, struct changes *changes, const struct error 
 
 			*lease = changes->leases[i].before;
 			lease->attached = attached;
+			/* Who took up what was granted before: that is on disk already. */
+			if (lease_holds(lease))
+				api_request_tell(m, lease);
 			continue;
 		}
 		lease->state = LEASE_ENDED;

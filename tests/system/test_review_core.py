@@ -116,16 +116,29 @@ def test_a_run_whose_processes_cannot_be_watched_keeps_its_gpu(make_daemon, cgro
     daemon.wait_status(lambda s: not s["leases"])
 
 
-def test_a_gpu_that_was_first_seen_while_the_disk_was_full_is_known_to_the_next_start(make_daemon):
+@contextlib.contextmanager
+def disk_of(daemon):
+    """The state of daemon on a disk that fills up when the function is called that this gives."""
     if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
         pytest.skip("mounting is not allowed here")
-    daemon = make_daemon(sim="1xA100-80G")
-    with small_disk(daemon.state, "2m"):
-        daemon.start().stop()
-        filler = daemon.state / "filler"
+    filler = daemon.state / "filler"
+
+    def fill():
         with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
             while True:
                 file.write(bytes(4096))
+        return filler
+
+    with small_disk(daemon.state, "2m"):
+        yield fill
+        daemon.stop()
+
+
+def test_a_gpu_that_was_first_seen_while_the_disk_was_full_is_known_to_the_next_start(make_daemon):
+    daemon = make_daemon(sim="1xA100-80G")
+    with disk_of(daemon) as fill:
+        daemon.start().stop()
+        filler = fill()
         daemon.sim = "2xA100-80G"
         daemon.start()
         assert len(daemon.status()["gpus"]) == 2
@@ -135,4 +148,16 @@ def test_a_gpu_that_was_first_seen_while_the_disk_was_full_is_known_to_the_next_
         hold = daemon.reserve("-g", "2")
         daemon.crash_and_restart()
         assert daemon.lease(hold["id"])["gpus"] == [0, 1]
-        daemon.stop()
+
+
+def test_what_was_granted_is_taken_up_again_also_while_the_disk_is_full(make_daemon):
+    daemon = make_daemon()
+    with disk_of(daemon) as fill:
+        daemon.start()
+        with daemon.varlink() as client:
+            lease = client.call("org.dibs.Request", HOLD)["parameters"]["lease"]
+            fill()
+            assert client.call("org.dibs.Release", {"all": True})["error"] == "org.dibs.Fault"
+            client.send("org.dibs.Resume", {"id": lease["id"]}, more=True)
+            answer = client.receive()["parameters"]
+        assert answer["lease"]["id"] == lease["id"] and answer["gpus"]
