@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -25,6 +27,8 @@
 #define BACKLOG_MAX    (8 * 1024 * 1024)  /* bytes unread by a client that gets no more */
 #define HOARD_MAX      (16 * 1024 * 1024) /* the same for all others of one user together */
 #define STATUS_PUSH_US (USEC_PER_SEC / 10)
+#define FDS_KEPT       512 /* for pidfds of leases, cgroups, database, sensor */
+#define ACCEPT_REST_US USEC_PER_SEC
 #define RESERVED       16 /* connections kept for root, so that an administrator always gets in */
 
 static void connection_free(struct connection *c)
@@ -302,9 +306,10 @@ static void turn_away(int fd, const char *id, const char *text)
 static bool has_room(const struct server *server, int fd, uid_t uid)
 {
 	const struct config *config = server->manager->config;
+	unsigned most = MIN(config->connections, server->most);
 
 	/* Security: what one uid or all together can open is bounded; root keeps a way in. */
-	if (uid != 0 && server->n_connections + RESERVED >= config->connections) {
+	if (uid != 0 && server->n_connections + RESERVED >= most) {
 		turn_away(fd, "limit.connections", "dibsd has too many clients; try again later");
 		return false;
 	}
@@ -345,6 +350,22 @@ static void connection_new(struct server *server, int accepted)
 	server->n_connections++;
 }
 
+/* The client who cannot be accepted still knocks; answering at once would fail again, for ever. */
+static void rest(struct server *server)
+{
+	log_warning("cannot accept a client: %m");
+	sd_event_source_set_enabled(server->listener, SD_EVENT_OFF);
+	sd_event_source_set_time_relative(server->rest, ACCEPT_REST_US);
+	sd_event_source_set_enabled(server->rest, SD_EVENT_ONESHOT);
+}
+
+static int on_rested(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct server *server = userdata;
+
+	return sd_event_source_set_enabled(server->listener, SD_EVENT_ON);
+}
+
 static int on_listener(sd_event_source *source, int listener, uint32_t revents, void *userdata)
 {
 	struct server *server = userdata;
@@ -354,7 +375,7 @@ static int on_listener(sd_event_source *source, int listener, uint32_t revents, 
 
 		if (fd < 0) {
 			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-				log_warning("cannot accept a client: %m");
+				rest(server);
 			break;
 		}
 		connection_new(server, fd);
@@ -474,6 +495,16 @@ static int open_socket(
 	return 0;
 }
 
+/* How many connections there are descriptors for. */
+static unsigned connections_possible(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > UINT_MAX)
+		return UINT_MAX;
+	return (unsigned)MAX(limit.rlim_cur / 2, limit.rlim_cur - MIN(limit.rlim_cur, FDS_KEPT));
+}
+
 int server_new(struct manager *m, const char *path, struct server **ret, struct error *err)
 {
 	struct server *server = calloc(1, sizeof(*server));
@@ -483,6 +514,7 @@ int server_new(struct manager *m, const char *path, struct server **ret, struct 
 		return -ENOMEM;
 	server->manager = m;
 	server->fd = -1;
+	server->most = connections_possible();
 	LIST_INIT(&server->connections);
 	*ret = server;
 	r = open_socket(m->config, path, &server->fd, err);
@@ -491,7 +523,12 @@ int server_new(struct manager *m, const char *path, struct server **ret, struct 
 	snprintf(server->path, sizeof(server->path), "%s", path);
 	r = sd_event_add_time(
 		m->event, &server->status_timer, CLOCK_MONOTONIC, 0, 0, on_status_timer, server);
-	return r < 0 ? r : sd_event_source_set_enabled(server->status_timer, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(server->status_timer, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_time(
+			m->event, &server->rest, CLOCK_MONOTONIC, 0, 0, on_rested, server);
+	return r < 0 ? r : sd_event_source_set_enabled(server->rest, SD_EVENT_OFF);
 }
 
 int server_start(struct server *server)
@@ -516,6 +553,7 @@ struct server *server_free(struct server *server)
 	}
 	sd_event_source_disable_unref(server->listener);
 	sd_event_source_disable_unref(server->status_timer);
+	sd_event_source_disable_unref(server->rest);
 	server_forget_status(server);
 	if (server->fd >= 0) {
 		if (server->path[0])

@@ -34,12 +34,12 @@ struct server {
 	struct manager *manager; /* borrowed */
 	int fd;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	sd_event_source *listener;
+	sd_event_source *listener, *rest; /* rest: the listener is off until then */
 	sd_event_source *status_timer; /* pushes to those who watch, at most ten times a second */
 	int64_t status_pushed_us;      /* CLOCK_MONOTONIC */
 	char *status[2]; /* owned; the answer of GetStatus, final and not, while nothing changes */
 	LIST_HEAD(, connection) connections;
-	unsigned n_connections;
+	unsigned n_connections, most; /* most: that there are descriptors for */
 };
 
 /* Binds and listens; a stale socket is replaced, a living one refused (-EADDRINUSE). Accepting

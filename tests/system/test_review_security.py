@@ -194,3 +194,29 @@ print(sum(receive(connection) for connection in hoard), flush=True)
         process.stdin.write(b"\n")
         answered = int(read_line(process.stdout))
         assert 1 <= answered < 80
+
+
+def test_few_descriptors_are_no_way_to_keep_root_out(make_daemon, alice):
+    daemon = make_daemon().start(wrapper=["prlimit", "--nofile=64:64"])
+    code = """
+import os, socket
+connections = [socket.socket(socket.AF_UNIX) for _ in range(150)]
+for connection in connections:
+    connection.connect(os.environ["DIBS_SOCKET"])
+print("there", flush=True)
+input()
+"""
+    with child(alice, code, env=daemon.client_environment()) as process:
+        assert read_line(process.stdout) == "there\n"
+        assert daemon.reserve("-g", "1")["state"] == "active"
+        assert "cannot accept" not in daemon.drain_log()
+
+
+def test_failing_to_accept_is_not_tried_again_at_once(make_daemon, alice):
+    daemon = make_daemon().start()
+    subprocess.run(["prlimit", "--pid", str(daemon.process.pid), "--nofile=3:"], check=True)
+    with daemon.varlink() as connection:
+        daemon.wait_log("cannot accept")
+        subprocess.run(["prlimit", "--pid", str(daemon.process.pid), "--nofile=1024:"], check=True)
+        assert connection.call("org.dibs.GetStatus")["parameters"]["gpus"]
+    assert daemon.drain_log().count("cannot accept") <= 2
