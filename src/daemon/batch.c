@@ -111,6 +111,11 @@ void batch_kick(struct manager *m)
 	}
 }
 
+bool batch_pending(const struct manager *m)
+{
+	return sd_event_source_get_enabled(m->batch->source, NULL) > 0;
+}
+
 void batch_touch(struct manager *m, struct lease *lease)
 {
 	struct watch *watch = watch_of(lease);
@@ -453,7 +458,7 @@ static int on_overdue(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct manager *m = userdata;
 
-	if (sd_event_source_get_enabled(m->batch->source, NULL) > 0) {
+	if (batch_pending(m)) {
 		sd_event_source_set_enabled(m->batch->source, SD_EVENT_OFF);
 		batch_settle(m);
 	}

@@ -47,5 +47,8 @@ void batch_forget(struct manager *m, const struct connection *connection);
 /* Asks to be settled soon. */
 void batch_kick(struct manager *m);
 
+/* Is there anything to settle? Then the pool may show what is not on disk. */
+bool batch_pending(const struct manager *m);
+
 /* A call was handled: settles at once when many share the batch already. */
 void batch_call(struct manager *m);

@@ -408,6 +408,8 @@ static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdat
 	struct server *server = userdata;
 	struct connection *c, *next;
 
+	if (batch_pending(server->manager))
+		return 0; /* once it is settled this is called again */
 	for (c = LIST_FIRST(&server->connections); c; c = next) {
 		next = LIST_NEXT(c, link);
 		if (!c->watches_status || unread(c) > 0)

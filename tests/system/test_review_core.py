@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,19 @@ def test_what_was_granted_is_taken_up_again_also_while_the_disk_is_full(make_dae
             client.send("org.dibs.Resume", {"id": lease["id"]}, more=True)
             answer = client.receive()["parameters"]
         assert answer["lease"]["id"] == lease["id"] and answer["gpus"]
+
+
+def test_who_watches_sees_nothing_that_is_not_on_disk(make_daemon):
+    daemon = make_daemon(config="[sensor]\ninterval = 1s\n")
+    with disk_of(daemon) as fill:
+        daemon.start()
+        fill()
+        with daemon.varlink() as watch, daemon.varlink() as client:
+            watch.send("org.dibs.GetStatus", more=True)
+            assert watch.receive()["parameters"]["leases"] == []
+            with stopped(daemon):
+                client.send("org.dibs.Request", HOLD)
+                time.sleep(1.2)  # a sample lies beside it, and asks for the status to be told
+            for _ in range(2):
+                assert watch.receive()["parameters"]["leases"] == []
+            assert client.receive()["error"] == "org.dibs.Fault"
