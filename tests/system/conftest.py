@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from fake_nvml import FakeNvml
 from harness import Daemon, install_programs
 
 USERS = ["dibs-t-alice", "dibs-t-bob", "dibs-t-carol"]
@@ -80,3 +81,23 @@ def make_daemon(programs, base_directory):
 def daemon(make_daemon):
     """A running dibsd with eight simulated GPUs."""
     return make_daemon().start()
+
+
+@pytest.fixture
+def make_nvml(base_directory):
+    """make_nvml(gpus=..., variant=...) gives a FakeNvml, and a Daemon on its GPUs that is not started yet."""
+    made = []
+
+    def make(gpus=2, variant="current", **options):
+        directory = Path(tempfile.mkdtemp(dir=base_directory))
+        directory.chmod(0o755)
+        (directory / "daemon").mkdir()
+        nvml = FakeNvml(directory, variant, gpus)
+        daemon = Daemon(nvml.programs, directory / "daemon", sim=None, **options)
+        made.append((nvml, daemon))
+        return nvml, daemon
+
+    yield make
+    for nvml, daemon in made:
+        nvml.close()
+        daemon.close()
