@@ -38,7 +38,8 @@ static void add_blocker(struct sentence *s, json_t *lease, struct people *people
 		add(s, "#%" PRId64 " of %s is ahead", wire_int(lease, "id", 0), who);
 		return;
 	}
-	add(s, "GPU %s is leased by %s", gpus, who);
+	add(s, strchr(gpus, ',') ? "GPUs %s are leased by %s" : "GPU %s is leased by %s", gpus,
+		who);
 	if (until) {
 		format_moment(moment, until, now_us);
 		add(s, " until %s", moment);

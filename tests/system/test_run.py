@@ -185,6 +185,7 @@ def test_path_that_may_not_be_searched_holds_no_command(daemon, alice):
 def test_output_that_cannot_be_written_is_a_fault(daemon, alice):
     assert daemon.shell("dibs reserve --short >&-; echo $?", user=alice, stderr=subprocess.DEVNULL) == "1\n"
     assert daemon.shell("dibs reserve --short >/dev/full; echo $?", user=alice, stderr=subprocess.DEVNULL) == "1\n"
+    assert daemon.shell("timeout 5 dibs status --watch >&-; echo $?", user=alice, stderr=subprocess.DEVNULL) == "1\n"
 
 
 def test_what_fails_only_at_exec_leaves_no_lease(daemon, alice):

@@ -137,7 +137,7 @@ static void waiting(void)
 
 	waiting_text(text, reply, &people, 1000000);
 	CHECK_STR(text,
-		"waiting for 2 GPUs (#42, position 3): GPU 0,1 is leased by root until 18:00; "
+		"waiting for 2 GPUs (#42, position 3): GPUs 0,1 are leased by root until 18:00; "
 		"#41 of root is ahead; and 1 more");
 	json_decref(reply);
 }
