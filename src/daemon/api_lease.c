@@ -12,6 +12,7 @@
 #include "proto/view.h"
 
 #define EVENTS_MAX 1000 /* of one lease, shown at once */
+#define IDS_MAX    1000 /* released by number at once */
 
 static struct lease *find(const struct manager *m, int64_t id)
 {
@@ -52,6 +53,9 @@ static struct verdict check_ids(const struct manager *m, const struct actor *act
 	json_t *id;
 	size_t i;
 
+	if (json_array_size(ids) > IDS_MAX)
+		return verdict_make(VERDICT_INVALID, "release.too-many",
+			"at most %d leases can be released by number at once; use --all", IDS_MAX);
 	json_array_foreach (ids, i, id) {
 		const struct lease *lease = find(m, json_integer_value(id));
 		struct verdict v;

@@ -22,6 +22,7 @@
 #include "policy/queue.h"
 
 #define CALLS_MAX 64 /* answered by one commit; then it is settled without waiting for more */
+#define CALLS_US  (2 * USEC_PER_SEC / 1000) /* so old may the first of them become */
 #define OVERDUE_US                                                                    \
 	(20 * USEC_PER_MSEC) /* nobody waits longer because others keep the loop busy \
 			      */
@@ -58,6 +59,7 @@ struct batch {
 	struct changes changes;
 	sd_event_source *source, *overdue, *retry;
 	unsigned calls;
+	uint64_t first_us; /* when the first of them came, CLOCK_MONOTONIC */
 	bool want_pass;
 	bool settling;
 	int64_t retry_us; /* 0 = the store works */
@@ -443,8 +445,14 @@ static void batch_settle(struct manager *m)
 
 void batch_call(struct manager *m)
 {
+	struct batch *batch = m->batch;
+	uint64_t now_us = 0;
+
 	batch_kick(m);
-	if (++m->batch->calls >= CALLS_MAX && !m->batch->settling)
+	sd_event_now(m->event, CLOCK_MONOTONIC, &now_us);
+	if (batch->calls++ == 0)
+		batch->first_us = now_us;
+	if ((batch->calls >= CALLS_MAX || now_us >= batch->first_us + CALLS_US) && !batch->settling)
 		batch_settle(m);
 }
 

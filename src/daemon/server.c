@@ -29,6 +29,7 @@
 #define STATUS_PUSH_US (USEC_PER_SEC / 10)
 #define FDS_KEPT       512 /* for pidfds of leases, cgroups, database, sensor */
 #define ACCEPT_REST_US USEC_PER_SEC
+#define RANK_MAX       (SD_EVENT_PRIORITY_IDLE - 1)
 #define RESERVED       16 /* connections kept for root, so that an administrator always gets in */
 
 static void connection_free(struct connection *c)
@@ -340,8 +341,13 @@ static void connection_new(struct server *server, int accepted)
 	c->pid = peer.pid;
 	frame_reader_init(&c->in, FRAME_REQUEST_MAX);
 	frame_writer_init(&c->out, FRAME_REPLY_MAX);
+	/* Security: the second connection of a user comes after the first of everybody, and so on;
+	 * who has many calls with them delays mostly themselves. */
 	if (sd_event_add_io(server->manager->event, &c->io, fd, EPOLLIN | EPOLLRDHUP, on_connection,
-		    c) < 0) {
+		    c) < 0 ||
+		sd_event_source_set_priority(
+			c->io, MIN(connections_of(server, c->uid), (unsigned)RANK_MAX)) < 0) {
+		sd_event_source_disable_unref(c->io);
 		free(c);
 		return;
 	}

@@ -220,3 +220,42 @@ def test_failing_to_accept_is_not_tried_again_at_once(make_daemon, alice):
         subprocess.run(["prlimit", "--pid", str(daemon.process.pid), "--nofile=1024:"], check=True)
         assert connection.call("org.dibs.GetStatus")["parameters"]["gpus"]
     assert daemon.drain_log().count("cannot accept") <= 2
+
+
+def test_the_second_connection_of_one_comes_after_the_first_of_another(daemon, alice, bob):
+    code = """
+import json, os, socket
+n = int(input())
+connections = [socket.socket(socket.AF_UNIX) for _ in range(n)]
+for connection in connections:
+    connection.connect(os.environ["DIBS_SOCKET"])
+    connection.sendall(b'{"method":"org.dibs.GetStatus"}\\0')
+    while not connection.recv(100000).endswith(b"\\0"):
+        pass
+print("there", flush=True)
+call = {"method": "org.dibs.Request", "parameters": {"kind": "hold", "count": 1}, "more": True}
+for half in (connections[:n // 2 + 1], connections[n // 2 + 1:]):
+    input()
+    for connection in half:
+        connection.sendall(json.dumps(call).encode() + b"\\0")
+    print("asked", flush=True)
+print(json.loads(connections[0].recv(100000).rstrip(b"\\0"))["parameters"]["lease"]["id"], flush=True)
+"""
+    environment = daemon.client_environment()
+    with child(alice, code, env=environment) as many, child(bob, code, env=environment) as one:
+        for process, n in [(many, 50), (one, 1)]:
+            process.stdin.write(b"%d\n" % n)
+            assert read_line(process.stdout) == "there\n"
+        daemon.process.send_signal(signal.SIGSTOP)
+        for process in (many, one, many, one):
+            process.stdin.write(b"\n")
+            assert read_line(process.stdout) == "asked\n"
+        daemon.process.send_signal(signal.SIGCONT)
+        assert sorted([int(read_line(many.stdout)), int(read_line(one.stdout))]) == [1, 2]
+
+
+def test_the_numbers_in_one_release_are_bounded(daemon, alice):
+    hold = daemon.reserve(user=alice)["id"]
+    with daemon.varlink() as connection:
+        refused = connection.call("org.dibs.Release", {"ids": [hold] * 1001})
+    assert refused["parameters"]["id"] == "release.too-many", refused
