@@ -265,10 +265,9 @@ static int persist(struct manager *m, const struct changes *changes, struct erro
 	int r;
 
 	r = ops->begin(m->store, err);
-	if (r < 0)
-		return r;
 	clock_mark(&m->clock, &mark);
-	r = ops->put_mark(m->store, &mark, err);
+	if (r >= 0)
+		r = ops->put_mark(m->store, &mark, err);
 	/* Those that end first: a GPU has one holder at any moment, also within the transaction. */
 	if (r >= 0)
 		r = put_leases(m, changes, true, err);
@@ -280,7 +279,7 @@ static int persist(struct manager *m, const struct changes *changes, struct erro
 		r = ops->add_event(m->store, &changes->events[i], err);
 	if (r >= 0)
 		r = ops->commit(m->store, err);
-	if (r < 0)
+	if (r < 0) /* also if begin failed: a rollback may have failed before it */
 		ops->rollback(m->store);
 	return r;
 }
@@ -443,6 +442,14 @@ static void batch_settle(struct manager *m)
 	changes_clear(&changes);
 }
 
+void batch_flush(struct manager *m)
+{
+	if (!batch_pending(m))
+		return;
+	sd_event_source_set_enabled(m->batch->source, SD_EVENT_OFF);
+	batch_settle(m);
+}
+
 void batch_call(struct manager *m)
 {
 	struct batch *batch = m->batch;
@@ -464,12 +471,7 @@ static int on_settle(sd_event_source *source, void *userdata)
 
 static int on_overdue(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	struct manager *m = userdata;
-
-	if (batch_pending(m)) {
-		sd_event_source_set_enabled(m->batch->source, SD_EVENT_OFF);
-		batch_settle(m);
-	}
+	batch_flush(userdata);
 	return 0;
 }
 

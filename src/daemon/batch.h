@@ -50,5 +50,8 @@ void batch_kick(struct manager *m);
 /* Is there anything to settle? Then the pool may show what is not on disk. */
 bool batch_pending(const struct manager *m);
 
+/* Settles at once what is pending. Not from within a settlement. */
+void batch_flush(struct manager *m);
+
 /* A call was handled: settles at once when many share the batch already. */
 void batch_call(struct manager *m);

@@ -253,6 +253,7 @@ void manager_ready(struct manager *m, bool complete)
 {
 	int r;
 
+	batch_flush(m); /* GPUs are about to change their slots */
 	if (complete)
 		inventory_forget_absent(m);
 	m->serving = true;

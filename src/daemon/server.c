@@ -59,7 +59,7 @@ static void connection_free(struct connection *c)
  * meanwhile stays in the socket, so one who does not read costs no more than one answer. */
 static void update_io(struct connection *c, bool writing)
 {
-	uint32_t events = EPOLLRDHUP;
+	uint32_t events = c->closing ? 0 : EPOLLRDHUP;
 
 	if (writing)
 		events |= EPOLLOUT;
@@ -164,8 +164,13 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
 		connection_next_call(c);
 		return 0;
 	}
-	if (revents & (EPOLLHUP | EPOLLERR | EPOLLRDHUP))
+	if (revents == EPOLLRDHUP && c->busy && !c->lease && !c->watches_status) {
+		/* It will send no more, but still reads: its answer is on the way. */
+		c->closing = true;
+		update_io(c, false);
+	} else if (revents & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
 		connection_free(c);
+	}
 	return 0;
 }
 

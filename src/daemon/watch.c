@@ -272,15 +272,19 @@ void watch_adopt_orphans(struct manager *m)
 		uint64_t id;
 
 		if (strncmp(entry->d_name, "lease-", 6) != 0 ||
-			parse_uint(entry->d_name + 6, 1, INT64_MAX, &id) < 0 ||
+			parse_uint(entry->d_name + 6, 1, INT64_MAX - 1, &id) < 0 ||
 			find(m, (int64_t)id))
 			continue;
 		lease = pool_find(m->pool, (int64_t)id);
 		if (lease && lease->state != LEASE_ENDED)
 			continue;
 		path = text_format("%s/%s", m->cgroup_root, entry->d_name);
-		if (path && cgroup_remove(path) == -EBUSY)
-			cgroup_watch_new(m, (int64_t)id, path);
+		if (!path || cgroup_remove(path) != -EBUSY)
+			continue;
+		cgroup_watch_new(m, (int64_t)id, path);
+		/* Somebody emptied the state directory: no new lease may get this number, and these
+		 * processes with it. */
+		m->next_id = MAX(m->next_id, (int64_t)id + 1);
 	}
 }
 

@@ -137,6 +137,20 @@ def test_calls_in_one_go_are_answered_in_order(daemon):
                 until = reply["lease"]["until"]
 
 
+def test_who_sends_no_more_is_still_answered(daemon):
+    """As `echo ... | socat - UNIX-CONNECT:...` does; but who waits so has left the queue."""
+    with daemon.varlink() as client:
+        client.send("org.dibs.GetStatus")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert len(client.receive()["parameters"]["gpus"]) == 8
+        assert client.receive() is None
+    daemon.reserve("-g", "8")
+    with daemon.varlink() as client:
+        client.send("org.dibs.Request", {"kind": "hold"}, more=True)
+        client.socket.shutdown(socket.SHUT_WR)
+        daemon.wait_leases(0, state="waiting")
+
+
 def test_oneway_calls_are_done_and_not_answered(daemon):
     with daemon.varlink() as link:
         link.send("org.dibs.Drain", {"gpu": "3", "reason": "fan"}, oneway=True)

@@ -3,6 +3,7 @@
 
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -190,3 +191,14 @@ def test_a_socket_whose_path_is_too_long_is_refused(make_daemon):
     daemon = make_daemon()
     daemon.socket = daemon.directory / ("x" * 120)
     assert "longer than" in refuses_to_start(daemon)
+
+
+def test_an_emptied_state_directory_gives_no_old_process_to_a_new_lease(daemon):
+    run = daemon.popen("run", "--", "sh", "-c", "echo started; exec sleep 1000")
+    assert "started" in read_line(run.stdout)
+    daemon.kill()
+    shutil.rmtree(daemon.state)
+    daemon.start()
+    assert daemon.reserve()["id"] == 2
+    daemon.dibs("run", "--", "true")
+    assert run.poll() is None
