@@ -27,6 +27,7 @@
 #define BACKLOG_MAX    (8 * 1024 * 1024)  /* bytes unread by a client that gets no more */
 #define HOARD_MAX      (16 * 1024 * 1024) /* the same for all others of one user together */
 #define STATUS_PUSH_US (USEC_PER_SEC / 10)
+#define STATUS_WAIT_US (USEC_PER_SEC / 1000)
 #define FDS_KEPT       512 /* for pidfds of leases, cgroups, database, sensor */
 #define ACCEPT_REST_US USEC_PER_SEC
 #define RANK_MAX       (SD_EVENT_PRIORITY_IDLE - 1)
@@ -419,8 +420,10 @@ static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdat
 	struct server *server = userdata;
 	struct connection *c, *next;
 
-	if (batch_pending(server->manager))
-		return 0; /* once it is settled this is called again */
+	if (batch_pending(server->manager)) { /* a moment later; settling alone pushes nothing */
+		sd_event_source_set_time_relative(source, STATUS_WAIT_US);
+		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	}
 	for (c = LIST_FIRST(&server->connections); c; c = next) {
 		next = LIST_NEXT(c, link);
 		if (!c->watches_status || unread(c) > 0)
