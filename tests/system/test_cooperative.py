@@ -28,7 +28,8 @@ def test_it_runs_without_any_privilege(daemon):
 
 
 def test_run_reserve_release_and_queue_work_for_everybody(daemon, alice, bob):
-    assert daemon.dibs("run", "-g", "2", "--", "sh", "-c", "echo $DIBS_GPUS; exit 3", user=alice, code=3).stdout == "0,1\n"
+    run = daemon.dibs("run", "-g", "2", "--", "sh", "-c", "echo $DIBS_GPUS; exit 3", user=alice, code=3)
+    assert run.stdout == "0,1\n"
     daemon.wait_leases(0)
     hold = daemon.reserve("-g", "8", user=alice)["id"]
     waiting = daemon.popen("run", "--", "echo", "started", user=bob)

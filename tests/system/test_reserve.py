@@ -59,7 +59,8 @@ def one_of(*values):
 
 
 LEASE_FIELDS = {
-    "id": is_int, "kind": one_of("run", "hold", "job", "booking"), "state": one_of("waiting", "booked", "active", "grace"),
+    "id": is_int, "kind": one_of("run", "hold", "job", "booking"),
+    "state": one_of("waiting", "booked", "active", "grace"),
     "uid": is_int, "user": is_text, "gpus": list_of(is_int), "since": either(is_time, is_null),
     "until": either(is_time, is_null), "command": either(is_text, is_null), "note": either(is_text, is_null),
     "position": either(is_int, is_null),
@@ -74,8 +75,8 @@ GPU = shape(index=is_int, uuid=is_text, model=is_text, memory_mib=is_int, memory
 STATUS = shape(host=is_text, version=is_text, guard=one_of("off"), gpus=list_of(GPU), leases=list_of(LEASE))
 EVENT = shape(id=is_int, time=is_time, kind=is_text, lease=is_int, uid=either(is_int, is_null),
               user=either(is_text, is_null), gpu=either(is_text, is_null), detail=is_text)
-SHOWN = shape(**LEASE_FIELDS | {"state": is_text, "count": is_int, "submitted": is_time, "ended": either(is_time, is_null),
-                                "end": either(is_text, is_null), "events": list_of(EVENT)})
+SHOWN = shape(**LEASE_FIELDS | {"state": is_text, "count": is_int, "submitted": is_time, "events": list_of(EVENT),
+                                "ended": either(is_time, is_null), "end": either(is_text, is_null)})
 
 
 def raw_lease(daemon, lease_id):
@@ -127,7 +128,7 @@ def test_status_json_has_the_documented_fields(daemon, alice, bob):
     status = daemon.status()
     assert STATUS(status)
     assert [gpu["index"] for gpu in status["gpus"]] == list(range(8))
-    assert all(gpu["leases"] == [1] and gpu["state"] == "leased" and gpu["free_since"] is None for gpu in status["gpus"])
+    assert {(*gpu["leases"], gpu["state"], gpu["free_since"]) for gpu in status["gpus"]} == {(1, "leased", None)}
     hold, run = status["leases"]
     assert (hold["kind"], hold["state"], hold["position"]) == ("hold", "active", None)
     assert (run["kind"], run["state"], run["position"], run["gpus"], run["since"]) == ("run", "waiting", 1, [], None)
@@ -474,8 +475,9 @@ def drain_all(daemon, user, **options):
 
 def test_administration_is_refused_to_others(daemon, alice, bob):
     daemon.reserve(user=bob)
+    sentence = f"dibs: only administrators can do this; you are {alice}: ask one of them, or use sudo\n"
     for result in drain_all(daemon, alice, code=3):
-        assert result.stderr == f"dibs: only administrators can do this; you are {alice}: ask one of them, or use sudo\n"
+        assert result.stderr == sentence
     assert daemon.status()["gpus"][0]["state"] == "leased" and len(daemon.leases()) == 1
 
 

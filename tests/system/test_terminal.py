@@ -189,7 +189,7 @@ def test_waiting_line_is_rewritten_in_place(daemon, alice, terminal):
 
 
 def test_resize_reaches_the_command(terminal):
-    script = "trap \"stty size\" WINCH; stty size; while :; do read -t 0.01 <> <(:); done"
+    script = "trap \"stty size < /dev/tty\" WINCH; stty size; while :; do read -t 0.01 <> <(:); done"
     terminal.start(f"dibs run -- bash -c '{script}'")
     terminal.expect("24 80\r\n")
     terminal.resize(50, 132)
