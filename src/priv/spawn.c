@@ -76,9 +76,12 @@ static int can_regain(uid_t uid, gid_t gid)
 	return 0;
 }
 
+/* Security: the session is new because whoever has a terminal as theirs can type into it (TIOCSTI),
+ * and stderr may be that of the shell from which root started us. */
 static int confine(void)
 {
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+	if (setsid() < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+		prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return -errno;
 	return 0;
 }

@@ -72,6 +72,7 @@ static int child(const char *mode)
 		printf("env %s\n", *e);
 	prctl(PR_GET_PDEATHSIG, &death);
 	printf("death signal %d\n", death);
+	printf("own session %d\n", getsid(0) == getpid());
 	printf("regained %d\n", setuid(0) == 0 || seteuid(0) == 0 || setresuid(-1, -1, 0) == 0 ||
 					setgid(0) == 0 || setegid(0) == 0 ||
 					setgroups(0, NULL) == 0);
@@ -147,6 +148,7 @@ static void check_common(const char *report)
 	check_line(report, "env TWO=a b\n");
 	CHECK_INT(count_lines(report, "env "), 2);
 	check_line(report, "death signal 9\n");
+	check_line(report, "own session 1\n");
 }
 
 static void becomes_another_user_for_good(void)
