@@ -192,9 +192,34 @@ static int remote_failed(
 		after = "";
 	}
 	text_copy(safe, sizeof(safe), text);
-	text_sanitize(safe);
 	*ret_exit = e->exit;
 	return error_set(err, -EREMOTEIO, e->id, "%s%s%s", before, safe, after);
+}
+
+/* Security: what answers need not be dibsd, nor a dibsd that can be trusted, and it is root who
+ * asks; so no text gets past here that a terminal would obey. */
+static int sanitize(json_t *value)
+{
+	_cleanup_(freep) char *copy = NULL;
+	json_t *member;
+	const char *key;
+	size_t i;
+
+	json_array_foreach (value, i, member)
+		if (sanitize(member) < 0)
+			return -ENOMEM;
+	json_object_foreach (value, key, member)
+		if (sanitize(member) < 0)
+			return -ENOMEM;
+	if (!json_is_string(value))
+		return 0;
+	copy = strdup(json_string_value(value));
+	if (!copy)
+		return -ENOMEM;
+	text_sanitize(copy);
+	if (strcmp(copy, json_string_value(value)) == 0)
+		return 0;
+	return json_string_set(value, copy) < 0 ? -ENOMEM : 0;
 }
 
 int client_receive(struct client *client, json_t **ret, bool *ret_continues,
@@ -216,6 +241,8 @@ int client_receive(struct client *client, json_t **ret, bool *ret_continues,
 		(parameters && !json_is_object(parameters)))
 		return error_set(err, -EBADMSG, "client.reply",
 			"what answers there does not speak Varlink; is it dibsd?");
+	if (sanitize(message) < 0)
+		return error_set(err, -ENOMEM, "client.memory", "out of memory");
 	if (name)
 		return remote_failed(json_string_value(name), parameters, ret_exit, err);
 	*ret = parameters ? json_incref(parameters) : json_object();
