@@ -2,20 +2,19 @@
 #include "daemon/server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/parse.h"
 #include "daemon/api.h"
 #include "daemon/batch.h"
 #include "daemon/lifecycle.h"
+#include "daemon/listen.h"
 #include "daemon/watch.h"
 #include "priv/process.h"
 
@@ -441,76 +440,6 @@ void server_status_changed(struct server *server)
 	push_soon(server);
 }
 
-static int check_stale(const struct sockaddr_un *address, struct error *err)
-{
-	_cleanup_(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct stat st;
-
-	if (fd < 0)
-		return -errno;
-	if (lstat(address->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode))
-		return error_set(err, -EEXIST, "socket.occupied",
-			"%s exists and is no socket; move it away, or choose another --socket",
-			address->sun_path);
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
-		return error_set(err, -EADDRINUSE, "socket.in-use",
-			"another daemon serves %s; stop it first, or choose another --socket",
-			address->sun_path);
-	if (errno == ECONNREFUSED && unlink(address->sun_path) < 0)
-		return error_errno(
-			err, -errno, "socket.stale", "cannot replace %s", address->sun_path);
-	return 0;
-}
-
-static int make_directory(const char *path, struct error *err)
-{
-	_cleanup_(freep) char *directory = strdup(path);
-	char *slash = directory ? strrchr(directory, '/') : NULL;
-
-	if (!slash || slash == directory)
-		return 0;
-	*slash = '\0';
-	if (mkdir(directory, 0755) < 0 && errno != EEXIST)
-		return error_errno(err, -errno, "socket.directory", "cannot make %s", directory);
-	return 0;
-}
-
-static int open_socket(
-	const struct config *config, const char *path, int *ret_fd, struct error *err)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	_cleanup_(closep) int fd = -1;
-	mode_t mask;
-	int r;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return error_set(err, -ENAMETOOLONG, "socket.too-long",
-			"the path of the socket is longer than %zu bytes: %s",
-			sizeof(address.sun_path) - 1, path);
-	memcpy(address.sun_path, path, strlen(path));
-	r = make_directory(path, err);
-	if (r < 0)
-		return r;
-	r = check_stale(&address, err);
-	if (r < 0)
-		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return error_errno(err, -errno, "socket.failed", "cannot make a socket");
-	mask = umask(0777); /* nobody connects before mode and group are set */
-	r = bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-	umask(mask);
-	if (r < 0)
-		return error_errno(err, r, "socket.failed", "cannot bind %s", path);
-	if (config->socket_group != (gid_t)-1 && chown(path, (uid_t)-1, config->socket_group) < 0)
-		return error_errno(
-			err, -errno, "socket.failed", "cannot set the group of %s", path);
-	if (chmod(path, config->socket_mode) < 0 || listen(fd, SOMAXCONN) < 0)
-		return error_errno(err, -errno, "socket.failed", "cannot listen on %s", path);
-	*ret_fd = TAKE_FD(fd);
-	return 0;
-}
-
 /* How many connections there are descriptors for. */
 static unsigned connections_possible(void)
 {
@@ -533,7 +462,7 @@ int server_new(struct manager *m, const char *path, struct server **ret, struct 
 	server->most = connections_possible();
 	LIST_INIT(&server->connections);
 	*ret = server;
-	r = open_socket(m->config, path, &server->fd, err);
+	r = listen_open(m->config, path, &server->fd, err);
 	if (r < 0)
 		return r;
 	snprintf(server->path, sizeof(server->path), "%s", path);

@@ -5,10 +5,12 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -259,3 +261,53 @@ def test_the_numbers_in_one_release_are_bounded(daemon, alice):
     with daemon.varlink() as connection:
         refused = connection.call("org.dibs.Release", {"ids": [hold] * 1001})
     assert refused["parameters"]["id"] == "release.too-many", refused
+
+
+NASTY = "\x1b[2J\x1b]0;x\x07\x9b31m\u202e"
+
+
+class Impostor(threading.Thread):
+    """Answers every call at a socket with texts that a terminal would obey."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+
+    def run(self):
+        lease = {"id": 1, "kind": NASTY, "state": NASTY, "uid": 0, "gpus": [0], "count": 1, "end": NASTY,
+                 "command": NASTY, "note": NASTY, "position": 1}
+        gpu = {"index": 0, "uuid": NASTY, "model": NASTY, "state": NASTY, "reason": NASTY, "leases": [1],
+               "processes": [{"pid": 1, "uid": 0, "command": NASTY}]}
+        event = {"id": 1, "time": 1, "kind": NASTY, "uid": 0, "detail": NASTY}
+        answer = {"parameters": {"host": NASTY, "version": NASTY, "guard": NASTY, "gpus": [gpu], "leases": [lease],
+                                 "lease": lease, "events": [event], "blockers": [lease], "visible": NASTY}}
+        while True:
+            connection, _ = self.listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(json.dumps(answer).encode() + b"\0")
+
+
+@pytest.mark.parametrize("command", [
+    ["status"], ["status", "--json"], ["list", "--all"], ["queue"], ["show", "1"], ["show", "1", "--json"], ["doctor"],
+    ["reserve"], ["extend", "1", "1h"], ["release", "1"], ["admin", "drain", "0", "--reason", "x"]])
+def test_what_pretends_to_be_dibsd_does_not_reach_the_terminal(programs, tmp_path, command):
+    Impostor(tmp_path / "socket").start()
+    result = subprocess.run([programs["dibs"], "--socket", tmp_path / "socket", *command], stdin=subprocess.DEVNULL,
+                            capture_output=True, timeout=DEADLINE, env={**os.environ, "LC_ALL": "C.UTF-8"})
+    shown = (result.stdout + result.stderr).decode()
+    assert shown and not set(shown) & set("\x1b\x07\x9b\u202e"), ascii(shown)
+
+
+@pytest.mark.parametrize("user, mode", [("bob", 0o755), ("root", 0o775), ("root", 0o777)])
+def test_no_socket_where_others_could_replace_it(make_daemon, users, user, mode):
+    daemon = make_daemon()
+    directory = daemon.socket.parent
+    directory.mkdir()
+    shutil.chown(directory, users[1] if user == "bob" else "root")
+    directory.chmod(mode)
+    daemon.spawn()
+    assert f"{directory}, where the socket is to be" in daemon.wait_log("must belong to")
+    assert daemon.process.wait(DEADLINE) == 1
