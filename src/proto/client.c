@@ -135,6 +135,9 @@ static int receive_frame(struct client *client, char **ret, size_t *ret_size,
 			return error_set(err, -ECONNRESET, "client.hangup",
 				"dibsd went away before it answered; see 'systemctl status dibsd', "
 				"then 'dibs' for what was done");
+		if (n == -EAGAIN)
+			return error_set(err, -ETIMEDOUT, "client.timeout",
+				"dibsd does not answer; see 'systemctl status dibsd'");
 		*ret_exit = EXIT_FAULT;
 		if (n == -EMSGSIZE)
 			return error_set(err, (int)n, "client.reply",
@@ -255,12 +258,14 @@ enum client_exit client_call(
 	const char *path, const char *method, json_t *parameters, json_t **ret, struct error *err)
 {
 	_cleanup_(client_close) struct client client;
+	const struct timeval patience = { .tv_sec = CALL_PATIENCE_SEC };
 	enum client_exit exit_code = EXIT_FAULT;
 	bool continues;
 	int r;
 
 	if (client_connect(&client, path, err) < 0)
 		return EXIT_UNREACHABLE;
+	setsockopt(client.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	r = client_send(&client, method, parameters, false, err);
 	if (r < 0)
 		return r == -EMSGSIZE ? EXIT_INVALID : EXIT_FAULT;

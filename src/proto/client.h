@@ -49,6 +49,7 @@ int client_receive(struct client *client, json_t **ret, bool *ret_continues,
 	enum client_exit *ret_exit, struct error *err);
 
 /* Connect, send, receive one reply, close: returns an exit code, EXIT_OK with *ret owned by the
- * caller. */
+ * caller. EXIT_UNREACHABLE also if there is no reply for CALL_PATIENCE_SEC. */
+#define CALL_PATIENCE_SEC 30
 enum client_exit client_call(
 	const char *path, const char *method, json_t *parameters, json_t **ret, struct error *err);

@@ -159,6 +159,24 @@ static void what_is_no_reply_is_a_fault(void)
 	}
 }
 
+static void a_daemon_that_is_silent_is_given_up(void)
+{
+	const struct timeval soon = { .tv_usec = 10000 };
+	_cleanup_(client_close) struct client client;
+	enum client_exit code = EXIT_OK;
+	json_t *reply = NULL;
+	bool continues;
+	struct error err = {};
+
+	/* The kernel connects us; nobody answers. */
+	CHECK_INT(client_connect(&client, path, &err), 0);
+	setsockopt(client.fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
+	CHECK_INT(client_receive(&client, &reply, &continues, &code, &err), -ETIMEDOUT);
+	CHECK_INT(code, EXIT_UNREACHABLE);
+	CHECK(strstr(err.text, "does not answer"));
+	closep(&(int){ accept(listener, NULL, NULL) });
+}
+
 static void a_daemon_that_vanishes_is_noticed(void)
 {
 	static const char *const halves[] = { "", "{\"parameters\":{" };
@@ -361,6 +379,7 @@ int main(void)
 	TEST(requests_and_replies_pass);
 	TEST(errors_become_exit_codes_and_sentences);
 	TEST(what_is_no_reply_is_a_fault);
+	TEST(a_daemon_that_is_silent_is_given_up);
 	TEST(a_daemon_that_vanishes_is_noticed);
 	TEST(the_last_words_of_a_daemon_are_heard);
 	TEST(a_signal_does_not_disturb_waiting);
