@@ -97,13 +97,28 @@ static void look_gpus(struct cli *cli, struct finding *finding)
 {
 	_cleanup_(json_decrefp) json_t *reply = NULL;
 	struct error err = { 0 };
-	size_t n;
+	json_t *gpus, *gpu, *first_lost = NULL;
+	size_t n, i, n_lost = 0;
 
 	if (client_call(socket_path(cli), "org.dibs.GetStatus", NULL, &reply, &err) != EXIT_OK) {
 		finding_set(finding, HEALTH_SKIPPED, "no dibsd to ask for its GPUs");
 		return;
 	}
-	n = json_array_size(json_object_get(reply, "gpus"));
+	gpus = json_object_get(reply, "gpus");
+	n = json_array_size(gpus);
+	json_array_foreach (gpus, i, gpu) {
+		if (strcmp(wire_text(gpu, "state"), "lost") != 0)
+			continue;
+		n_lost++;
+		first_lost = first_lost ? first_lost : gpu;
+	}
+	if (n_lost > 0) {
+		finding_set(finding, HEALTH_PROBLEM, "%zu of %zu GPUs lost: %s", n_lost, n,
+			wire_text(first_lost, "reason"));
+		finding_fix(finding, "nobody gets them until they are back",
+			"dmesg | grep -i nvrm; dibs status");
+		return;
+	}
 	finding_set(finding, n > 0 ? HEALTH_OK : HEALTH_PROBLEM, "dibsd sees %zu GPU%s", n,
 		n == 1 ? "" : "s");
 	if (n == 0)

@@ -297,6 +297,7 @@ def test_a_gpu_is_lost_under_a_run_and_comes_back(two, alice, bob):
     assert "fallen off the bus" in shown["reason"] and shown["leases"] == [lease["id"]]
     assert shown["memory_mib"] == 81920
     assert "lost" in daemon.dibs("status").stdout
+    assert "1 of 2 GPUs lost: the GPU has fallen off the bus" in daemon.dibs("doctor", code=1).stdout
     assert daemon.lease(lease["id"])["state"] == "active" and run.poll() is None
     run.stdin.write(b"on\n")
     assert read_line(run.stdout) == "on\n"
