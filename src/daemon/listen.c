@@ -54,7 +54,8 @@ static int make_directory(const char *path, struct error *err)
 	if ((st.st_uid != 0 && st.st_uid != geteuid()) ||
 		((st.st_mode & 022) && !(st.st_mode & S_ISVTX)))
 		return error_set(err, -EPERM, "socket.permissions",
-			"%s, where the socket is to be, must belong to root or to the user who runs "
+			"%s, where the socket is to be, must belong to root or to the user who "
+			"runs "
 			"dibsd, and nobody else may write there: chown it, and chmod go-w",
 			directory);
 	return 0;
