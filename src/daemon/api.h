@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "daemon/server.h"
+#include "daemon/connection.h"
 
 struct method {
 	const char *name;
@@ -21,6 +21,9 @@ struct method {
 
 extern const struct method api_lease_methods[], api_admin_methods[], api_request_methods[],
 	api_status_methods[]; /* each ends with a NULL name */
+
+/* From a frame to the handler of its method. */
+void dispatch(struct manager *m, struct connection *c, const char *text, size_t size);
 
 /* What GetStatus answers. NULL without memory. */
 json_t *api_status(const struct manager *m);

@@ -3,6 +3,7 @@
 
 #include "daemon/api.h"
 #include "daemon/batch.h"
+#include "daemon/server.h"
 #include "dibs-config.h"
 #include "proto/view.h"
 

@@ -18,14 +18,13 @@
 #include "daemon/api.h"
 #include "daemon/lifecycle.h"
 #include "daemon/sensor.h"
+#include "daemon/server.h"
 #include "daemon/watch.h"
 #include "policy/queue.h"
 
-#define CALLS_MAX 64 /* answered by one commit; then it is settled without waiting for more */
-#define CALLS_US  (2 * USEC_PER_SEC / 1000) /* so old may the first of them become */
-#define OVERDUE_US                                                                    \
-	(20 * USEC_PER_MSEC) /* nobody waits longer because others keep the loop busy \
-			      */
+#define CALLS_MAX    64 /* answered by one commit; then it is settled without waiting for more */
+#define CALLS_US     (2 * USEC_PER_MSEC)  /* so old may the first of them become */
+#define OVERDUE_US   (20 * USEC_PER_MSEC) /* nobody waits longer while others keep the loop busy */
 #define RETRY_MIN_US (1 * USEC_PER_SEC)
 #define RETRY_MAX_US (30 * USEC_PER_SEC)
 
@@ -232,8 +231,7 @@ static void admit_waiting(struct manager *m, struct changes *changes)
 			lease->state = LEASE_ENDED;
 			if (watch->connection) {
 				connection_refuse(watch->connection, &why);
-				watch->connection->lease = NULL;
-				watch->connection = NULL; /* that was its answer */
+				connection_detach(watch->connection); /* that was its answer */
 			}
 		} else {
 			batch_event(

@@ -6,7 +6,6 @@
 #include "base/text.h"
 #include "daemon/api.h"
 #include "daemon/batch.h"
-#include "daemon/server.h"
 #include "dibs-config.h"
 
 static json_t *one_string(const char *key, const char *value)

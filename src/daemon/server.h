@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The socket and its clients. Birth: accept, count, credentials from the kernel. Life: one call at
- * a time; a frame is read, dispatched, answered after the commit. Death: end of file, a broken
- * frame, a full output queue.
+ * The listener: who is let in, how many at a time, and what those get who watch the status.
  */
 #pragma once
 
@@ -10,25 +8,8 @@
 #include <sys/un.h>
 
 #include "daemon/manager.h"
-#include "policy/access.h"
-#include "proto/frame.h"
-#include "proto/message.h"
 
-struct connection {
-	struct server *server; /* borrowed */
-	LIST_ENTRY(connection) link;
-	int fd;
-	sd_event_source *io;
-	uid_t uid; /* SO_PEERCRED: who connected */
-	pid_t pid;
-	struct frame_reader in;
-	struct frame_writer out;
-	bool busy;           /* a call is being answered; nothing more is read until it is */
-	bool more, oneway;   /* of that call */
-	struct lease *lease; /* borrowed; that it waits for; watch->connection points back */
-	bool watches_status; /* gets GetStatus again when something changes */
-	bool closing;        /* close once everything is written */
-};
+struct connection;
 
 struct server {
 	struct manager *manager; /* borrowed */
@@ -48,23 +29,6 @@ int server_new(struct manager *m, const char *path, struct server **ret, struct 
 int server_start(struct server *server);
 struct server *server_free(struct server *server);
 
-/* Answers the call of a connection, after the commit. Each consumes its JSON argument. */
-void connection_reply(struct connection *c, json_t *parameters);
-void connection_refuse(struct connection *c, const struct verdict *verdict);
-void connection_fault(struct connection *c, const struct error *err);
-void connection_error(struct connection *c, const char *name, json_t *parameters);
-
-/* Who calls, as the kernel says. */
-struct actor connection_actor(const struct connection *c);
-
-/* When the calling process (pid of the connection) started. -ESRCH: it is gone, or cannot be told;
- * -EPERM: it is not the caller's. */
-int connection_process(const struct connection *c, uint64_t *ret_start_ticks);
-
-/* After the commit: puts a message on the wire (NULL: there was no memory for it, hangs up). A
- * final one makes the connection ready for its next call. The connection may be gone afterwards. */
-void connection_send(struct connection *c, const char *text, bool final);
-
 /* The answer of GetStatus, borrowed until something changes; NULL without memory. Made once for all
  * who ask meanwhile. */
 const char *server_status(struct server *server, bool continues);
@@ -73,5 +37,5 @@ const char *server_status(struct server *server, bool continues);
 void server_forget_status(struct server *server);
 void server_status_changed(struct server *server);
 
-/* dispatch.c: handles one frame. */
-void dispatch(struct manager *m, struct connection *c, const char *text, size_t size);
+/* Tells those who watch, a moment later: not too often. */
+void server_push_soon(struct server *server);
