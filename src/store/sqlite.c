@@ -24,7 +24,7 @@ static int open_error(sqlite3 *db)
 static int code_of(sqlite3 *db)
 {
 	switch (sqlite3_extended_errcode(db)) {
-	case SQLITE_CONSTRAINT_UNIQUE:
+	case SQLITE_CONSTRAINT_PRIMARYKEY: /* of table holder */
 		return -EEXIST;
 	case SQLITE_IOERR_NOMEM:
 		return -ENOMEM;
@@ -128,14 +128,21 @@ int sqlite_run(struct sqlite *s, enum statement statement, struct error *err)
 	return r;
 }
 
-int sqlite_write(struct sqlite *s, enum statement statement, struct error *err)
+int sqlite_writable(struct sqlite *s, struct error *err)
 {
-	int r;
-
 	if (s->failed || sqlite3_get_autocommit(s->db))
 		return error_set(err, -ECANCELED, "store.no-transaction",
 			"nothing is written to %s outside a transaction or after a failure in it",
 			s->path);
+	return 0;
+}
+
+int sqlite_write(struct sqlite *s, enum statement statement, struct error *err)
+{
+	int r = sqlite_writable(s, err);
+
+	if (r < 0)
+		return r;
 	r = sqlite_run(s, statement, err);
 	s->failed = r < 0;
 	return r;
@@ -143,12 +150,19 @@ int sqlite_write(struct sqlite *s, enum statement statement, struct error *err)
 
 static int begin(struct store *store, struct error *err)
 {
-	return sqlite_run((struct sqlite *)store, STATEMENT_BEGIN, err);
+	struct sqlite *s = (struct sqlite *)store;
+
+	s->mark.boot_id[0] = '\0';
+	s->journaled_us = INT64_MIN;
+	return sqlite_run(s, STATEMENT_BEGIN, err);
 }
 
 static int commit(struct store *store, struct error *err)
 {
-	return sqlite_write((struct sqlite *)store, STATEMENT_COMMIT, err);
+	struct sqlite *s = (struct sqlite *)store;
+	int r = sqlite_write_mark(s, err);
+
+	return r < 0 ? r : sqlite_write(s, STATEMENT_COMMIT, err);
 }
 
 static void rollback(struct store *store)
@@ -159,6 +173,7 @@ static void rollback(struct store *store)
 	if (!sqlite3_get_autocommit(s->db))
 		sqlite_run(s, STATEMENT_ROLLBACK, NULL);
 	s->failed = false;
+	s->stored.boot_id[0] = '\0';
 }
 
 static const struct store_ops sqlite_ops = {

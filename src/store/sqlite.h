@@ -17,19 +17,16 @@ enum statement {
 	STATEMENT_COMMIT,
 	STATEMENT_ROLLBACK,
 	STATEMENT_PUT_LEASE,
-	STATEMENT_DROP_LEASE_GPUS,
-	STATEMENT_PUT_LEASE_GPU,
+	STATEMENT_DROP_HOLDERS,
+	STATEMENT_DROP_HOLDER,
+	STATEMENT_PUT_HOLDER,
 	STATEMENT_PUT_GPU,
 	STATEMENT_DROP_GPU,
-	STATEMENT_DROP_GPU_USES,
-	STATEMENT_PUT_GPU_USE,
 	STATEMENT_PUT_MARK,
 	STATEMENT_ADD_EVENT,
 	STATEMENT_GET_GPUS,
-	STATEMENT_GET_GPU_USES,
 	STATEMENT_GET_OPEN_LEASES,
 	STATEMENT_GET_LEASE,
-	STATEMENT_GET_LEASE_GPUS,
 	STATEMENT_GET_LAST_ID,
 	STATEMENT_GET_MARK,
 	STATEMENT_GET_EVENTS,
@@ -45,6 +42,11 @@ struct sqlite {
 	char *path;                              /* owned; for sentences */
 	bool failed;                             /* a write of this transaction failed */
 	sqlite3_stmt *statements[STATEMENT_MAX]; /* owned; each is reset after use */
+
+	/* The clock, see sqlite_write_mark. */
+	struct clock_mark mark;   /* put in this transaction; boot_id empty = none */
+	struct clock_mark stored; /* in table meta; boot_id empty = not known */
+	int64_t journaled_us;     /* time of the latest line of this transaction */
 };
 
 /* sqlite.c: the errno and the sentence for the latest failure of s->db. */
@@ -60,6 +62,7 @@ int sqlite_exec(struct sqlite *s, const char *sql, struct error *err);
  */
 int sqlite_run(struct sqlite *s, enum statement statement, struct error *err);
 int sqlite_write(struct sqlite *s, enum statement statement, struct error *err);
+int sqlite_writable(struct sqlite *s, struct error *err);
 
 /* The next row: 1, or 0 at the end. The caller resets the statement. */
 int sqlite_next(struct sqlite *s, sqlite3_stmt *query, struct error *err);
@@ -80,6 +83,7 @@ int sqlite_load_leases(struct sqlite *s, struct pool *pool, struct error *err);
 int sqlite_put_gpu(struct store *store, const struct gpu *gpu, struct error *err);
 int sqlite_forget_gpu(struct store *store, const char *uuid, struct error *err);
 int sqlite_put_mark(struct store *store, const struct clock_mark *mark, struct error *err);
+int sqlite_write_mark(struct sqlite *s, struct error *err);
 int sqlite_add_event(struct store *store, const struct event *event, struct error *err);
 int sqlite_load(struct store *store, struct pool *pool, int64_t *ret_next_id,
 	struct clock_mark *ret_mark, struct error *err);

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Leases to rows and back. The GPUs of a lease are rows of their own, written anew with it; held
- * says whether it holds them now, and a unique index sees to it that nobody else does.
+ * Leases to rows and back. The row of a lease says which GPUs it holds or held; who holds one now
+ * is a row of table holder, whose primary key sees to it that nobody else does.
  */
 #include "store/sqlite_row.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+
+#include "base/text.h"
+
+#define GPUS_SIZE (GPU_MAX * GPU_UUID_SIZE)
 
 static void bind_lease(struct row *row, const struct lease *lease)
 {
@@ -66,28 +71,62 @@ static void read_lease(struct row *row, struct lease *lease)
 	lease->cgroup = row_get_string(row);
 }
 
-static int put_lease_gpus(
-	struct sqlite *s, const struct pool *pool, const struct lease *lease, struct error *err)
+/* As text between commas. */
+static void list_gpus(const struct pool *pool, const struct gpu_set *set, char dst[GPUS_SIZE])
 {
-	struct row row = row_of(s, STATEMENT_DROP_LEASE_GPUS);
-	int64_t position = 0;
-	int r;
+	size_t n = 0;
+
+	dst[0] = '\0';
+	gpu_set_foreach (slot, set)
+		n += (size_t)snprintf(
+			dst + n, GPUS_SIZE - n, "%s%s", n > 0 ? "," : "", pool->gpus[slot].uuid);
+}
+
+static void read_gpus(struct row *row, const struct pool *pool, struct lease *lease)
+{
+	_cleanup_(freep) char *list = row_get_string(row);
+	char *cursor = list;
+
+	for (const char *uuid; (uuid = text_next(&cursor));) {
+		int slot = pool_slot_by_uuid(pool, uuid);
+
+		if (slot >= 0)
+			gpu_set_add(&lease->gpus, (unsigned)slot);
+	}
+}
+
+static int drop_holders(struct sqlite *s, const struct lease *lease, struct error *err)
+{
+	struct row row = row_of(s, STATEMENT_DROP_HOLDERS);
 
 	row_put_int(&row, lease->id);
-	r = sqlite_write(s, STATEMENT_DROP_LEASE_GPUS, err);
-	if (r < 0)
-		return r;
+	return sqlite_write(s, STATEMENT_DROP_HOLDERS, err);
+}
+
+static int write_holder(
+	struct sqlite *s, enum statement statement, const char *uuid, int64_t id, struct error *err)
+{
+	struct row row = row_of(s, statement);
+
+	row_put_text(&row, uuid);
+	row_put_int(&row, id);
+	return sqlite_write(s, statement, err);
+}
+
+/* By key, since for a look at all rows SQLite builds a temporary table first. */
+static int put_holders(
+	struct sqlite *s, const struct pool *pool, const struct lease *lease, struct error *err)
+{
 	gpu_set_foreach (slot, &lease->gpus) {
-		row = row_of(s, STATEMENT_PUT_LEASE_GPU);
-		row_put_int(&row, lease->id);
-		row_put_int(&row, position++);
-		row_put_text(&row, pool->gpus[slot].uuid);
-		row_put_int(&row, lease_holds(lease));
-		r = sqlite_write(s, STATEMENT_PUT_LEASE_GPU, err);
+		const char *uuid = pool->gpus[slot].uuid;
+		int r = write_holder(s, STATEMENT_DROP_HOLDER, uuid, lease->id, err);
+
+		if (r == 0)
+			r = write_holder(s, STATEMENT_PUT_HOLDER, uuid, lease->id, err);
 		if (r == -EEXIST)
 			return error_set(err, r, "store.held",
 				"GPU %s is held by another lease; lease %" PRId64 " cannot have it",
-				pool->gpus[slot].uuid, lease->id);
+				uuid, lease->id);
 		if (r < 0)
 			return r;
 	}
@@ -99,32 +138,16 @@ int sqlite_put_lease(
 {
 	struct sqlite *s = (struct sqlite *)store;
 	struct row row = row_of(s, STATEMENT_PUT_LEASE);
+	char gpus[GPUS_SIZE];
 	int r;
 
+	list_gpus(pool, &lease->gpus, gpus);
 	bind_lease(&row, lease);
+	row_put_text(&row, gpus);
 	r = sqlite_write(s, STATEMENT_PUT_LEASE, err);
-	return r < 0 ? r : put_lease_gpus(s, pool, lease, err);
-}
-
-static int get_lease_gpus(
-	struct sqlite *s, const struct pool *pool, struct lease *lease, struct error *err)
-{
-	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_LEASE_GPUS];
-	struct row row = { .query = query };
-	int r;
-
-	row_put_int(&row, lease->id);
-	while ((r = sqlite_next(s, query, err)) > 0) {
-		struct row uuid = { .query = query };
-		int slot = pool_slot_by_uuid(pool, row_get_text(&uuid));
-
-		if (slot >= 0)
-			gpu_set_add(&lease->gpus, (unsigned)slot);
-		r = row_result(s, &uuid, "lease_gpu", err);
-		if (r < 0)
-			break;
-	}
-	return r;
+	if (r < 0)
+		return r;
+	return lease_holds(lease) ? put_holders(s, pool, lease, err) : drop_holders(s, lease, err);
 }
 
 /* The lease of the row at which query stands. */
@@ -139,10 +162,8 @@ static int get_lease_row(struct sqlite *s, sqlite3_stmt *query, const struct poo
 		return error_set(
 			err, -ENOMEM, "store.memory", "no memory left to read %s", s->path);
 	read_lease(&row, lease);
+	read_gpus(&row, pool, lease);
 	r = row_result(s, &row, "lease", err);
-	if (r < 0)
-		return r;
-	r = get_lease_gpus(s, pool, lease, err);
 	if (r < 0)
 		return r;
 	*ret_lease = TAKE_PTR(lease);

@@ -28,18 +28,31 @@ static void checksum(const char *text, char dst[CHECKSUM_SIZE])
 /* The text of a migration as SQLite wants it. NULL without memory. */
 static char *in_dialect(const char *sql)
 {
-	static const char token[] = "{ID}", type[] = "INTEGER PRIMARY KEY";
+	static const struct {
+		const char *token, *here;
+	} words[] = { { "{ID}", "INTEGER PRIMARY KEY" }, { "{CLUSTERED}", "WITHOUT ROWID" } };
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
 
 	if (!out)
 		return NULL;
-	for (const char *at; (at = strstr(sql, token)); sql = at + strlen(token)) {
-		fwrite(sql, 1, (size_t)(at - sql), out);
-		fputs(type, out);
+	while (*sql) {
+		const char *here = NULL;
+
+		for (size_t i = 0; i < ELEMENTSOF(words) && !here; i++) {
+			size_t length = strlen(words[i].token);
+
+			if (strncmp(sql, words[i].token, length) == 0) {
+				here = words[i].here;
+				sql += length;
+			}
+		}
+		if (here)
+			fputs(here, out);
+		else
+			fputc(*sql++, out);
 	}
-	fputs(sql, out);
 	if (fclose(out) != 0) {
 		free(text);
 		return NULL;

@@ -166,6 +166,9 @@ int sqlite_open(const char *directory, const char *const *steps, unsigned n_step
 	_cleanup_(closep) int dirfd = -1;
 	int r;
 
+	/* One thread. Too late, and of no harm, if this program has used SQLite before. */
+	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	r = open_directory(directory, &path, &dirfd, err);
 	if (r < 0)
 		return r;

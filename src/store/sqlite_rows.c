@@ -3,40 +3,55 @@
 #include "store/sqlite_row.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "base/text.h"
 
+#define MARK_AGE_US 1000000 /* how much older than put_mark a mark of load may be */
+
 /* GPUs */
 
-static int drop(struct sqlite *s, enum statement statement, const char *uuid, struct error *err)
-{
-	struct row row = row_of(s, statement);
+/* A use is UID:LAST_US; they lie between spaces. */
+#define USES_SIZE (GPU_RECENT_MAX * sizeof("4294967295:-9223372036854775808 "))
 
-	row_put_text(&row, uuid);
-	return sqlite_write(s, statement, err);
+static void format_uses(const struct gpu *gpu, char dst[USES_SIZE])
+{
+	size_t n = 0;
+
+	dst[0] = '\0';
+	for (size_t i = 0; i < gpu->n_recent; i++)
+		n += (size_t)snprintf(dst + n, USES_SIZE - n, "%s%u:%" PRId64, n > 0 ? " " : "",
+			gpu->recent[i].uid, gpu->recent[i].last_us);
 }
 
-static int put_gpu_uses(struct sqlite *s, const struct gpu *gpu, struct error *err)
+static int parse_uses(const char *s, struct gpu *gpu)
 {
-	struct row row;
-	int r = drop(s, STATEMENT_DROP_GPU_USES, gpu->uuid, err);
+	for (char *end; *s; s = end + (*end == ' ')) {
+		struct gpu_use *use = &gpu->recent[gpu->n_recent];
 
-	for (size_t i = 0; r == 0 && i < gpu->n_recent; i++) {
-		row = row_of(s, STATEMENT_PUT_GPU_USE);
-		row_put_text(&row, gpu->uuid);
-		row_put_int(&row, gpu->recent[i].uid);
-		row_put_int(&row, gpu->recent[i].last_us);
-		r = sqlite_write(s, STATEMENT_PUT_GPU_USE, err);
+		if (gpu->n_recent == GPU_RECENT_MAX)
+			return -E2BIG;
+		use->uid = (uid_t)strtoul(s, &end, 10);
+		if (*end != ':')
+			return -EINVAL;
+		use->last_us = strtoll(end + 1, &end, 10);
+		if (*end != ' ' && *end != '\0')
+			return -EINVAL;
+		gpu->n_recent++;
 	}
-	return r;
+	return 0;
 }
 
 int sqlite_put_gpu(struct store *store, const struct gpu *gpu, struct error *err)
 {
 	struct sqlite *s = (struct sqlite *)store;
 	struct row row = row_of(s, STATEMENT_PUT_GPU);
-	int r;
+	char recent[USES_SIZE];
 
+	format_uses(gpu, recent);
 	row_put_text(&row, gpu->uuid);
 	row_put_text(&row, gpu->model);
 	row_put_text(&row, gpu->pci);
@@ -47,16 +62,17 @@ int sqlite_put_gpu(struct store *store, const struct gpu *gpu, struct error *err
 	row_put_int(&row, gpu->drained);
 	row_put_text(&row, gpu->drain_reason);
 	row_put_int(&row, gpu->free_since_us);
-	r = sqlite_write(s, STATEMENT_PUT_GPU, err);
-	return r < 0 ? r : put_gpu_uses(s, gpu, err);
+	row_put_text(&row, recent);
+	return sqlite_write(s, STATEMENT_PUT_GPU, err);
 }
 
 int sqlite_forget_gpu(struct store *store, const char *uuid, struct error *err)
 {
 	struct sqlite *s = (struct sqlite *)store;
-	int r = drop(s, STATEMENT_DROP_GPU_USES, uuid, err);
+	struct row row = row_of(s, STATEMENT_DROP_GPU);
 
-	return r < 0 ? r : drop(s, STATEMENT_DROP_GPU, uuid, err);
+	row_put_text(&row, uuid);
+	return sqlite_write(s, STATEMENT_DROP_GPU, err);
 }
 
 static int load_gpus(struct sqlite *s, struct pool *pool, struct error *err)
@@ -82,27 +98,10 @@ static int load_gpus(struct sqlite *s, struct pool *pool, struct error *err)
 		gpu->drained = row_get_int(&row) != 0;
 		text_copy(gpu->drain_reason, sizeof(gpu->drain_reason), row_get_text(&row));
 		gpu->free_since_us = row_get_int(&row);
+		row_get_enum(&row, parse_uses(row_get_text(&row), gpu));
 		r = row_result(s, &row, "gpu", err);
 		if (r < 0)
 			break;
-	}
-	return r;
-}
-
-static int load_gpu_uses(struct sqlite *s, struct pool *pool, struct error *err)
-{
-	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_GPU_USES];
-	int r;
-
-	while ((r = sqlite_next(s, query, err)) > 0) {
-		struct row row = { .query = query };
-		int slot = pool_slot_by_uuid(pool, row_get_text(&row));
-		struct gpu *gpu = slot >= 0 ? &pool->gpus[slot] : NULL;
-
-		if (!gpu || gpu->n_recent == GPU_RECENT_MAX)
-			continue;
-		gpu->recent[gpu->n_recent].uid = (uid_t)row_get_int(&row);
-		gpu->recent[gpu->n_recent++].last_us = row_get_int(&row);
 	}
 	return r;
 }
@@ -112,13 +111,40 @@ static int load_gpu_uses(struct sqlite *s, struct pool *pool, struct error *err)
 int sqlite_put_mark(struct store *store, const struct clock_mark *mark, struct error *err)
 {
 	struct sqlite *s = (struct sqlite *)store;
-	struct row row = row_of(s, STATEMENT_PUT_MARK);
+	int r = sqlite_writable(s, err);
 
+	if (r == 0)
+		s->mark = *mark;
+	return r;
+}
+
+/* A journal line carries the same two times: within a boot one that is written now replaces the
+ * mark, which would be one more page in every commit. Lines about the past (a lease that expired
+ * while nobody looked) do not. */
+static bool journal_knows(const struct sqlite *s)
+{
+	return s->journaled_us > s->mark.ledger_us - MARK_AGE_US &&
+	       s->mark.offset_us == s->stored.offset_us &&
+	       strcmp(s->mark.boot_id, s->stored.boot_id) == 0;
+}
+
+/* At the end of a transaction, when it is known what else is in it. */
+int sqlite_write_mark(struct sqlite *s, struct error *err)
+{
+	const struct clock_mark *mark = &s->mark;
+	struct row row = row_of(s, STATEMENT_PUT_MARK);
+	int r;
+
+	if (!mark->boot_id[0] || journal_knows(s))
+		return 0;
 	row_put_text(&row, mark->boot_id);
 	row_put_int(&row, mark->offset_us);
 	row_put_int(&row, mark->ledger_us);
 	row_put_int(&row, mark->wall_us);
-	return sqlite_write(s, STATEMENT_PUT_MARK, err);
+	r = sqlite_write(s, STATEMENT_PUT_MARK, err);
+	if (r == 0)
+		s->stored = *mark;
+	return r;
 }
 
 static int get_mark(struct sqlite *s, struct clock_mark *ret_mark, struct error *err)
@@ -166,8 +192,6 @@ int sqlite_load(struct store *store, struct pool *pool, int64_t *ret_next_id,
 
 	r = load_gpus(s, pool, err);
 	if (r == 0)
-		r = load_gpu_uses(s, pool, err);
-	if (r == 0)
 		r = sqlite_load_leases(s, pool, err);
 	if (r == 0)
 		r = get_next_id(s, &next_id, err);
@@ -185,6 +209,7 @@ int sqlite_add_event(struct store *store, const struct event *event, struct erro
 	struct sqlite *s = (struct sqlite *)store;
 	struct row row = row_of(s, STATEMENT_ADD_EVENT);
 
+	s->journaled_us = event->at_us;
 	row_put_int(&row, event->at_us);
 	row_put_int(&row, event->wall_us);
 	row_put_text(&row, event_kind_to_string(event->kind));

@@ -11,10 +11,10 @@
 #define LEASE_COLUMNS                                                                          \
 	"id, kind, state, ended_by, uid, n_gpus, only_gpus, types, min_memory_mib, "           \
 	"duration_us, wait_us, forced, note, command, submitted_us, wait_until_us, since_us, " \
-	"until_us, kill_us, ended_us, pid, start_ticks, cgroup"
+	"until_us, kill_us, ended_us, pid, start_ticks, cgroup, gpus"
 #define GPU_COLUMNS                                                                    \
 	"uuid, model, pci, vendor, number, minor, memory_mib, drained, drain_reason, " \
-	"free_since_us"
+	"free_since_us, recent"
 #define EVENT_COLUMNS "at_us, wall_us, kind, lease, uid, gpu, detail"
 #define MARK_COLUMNS  "boot_id, offset_us, ledger_us, wall_us"
 
@@ -25,7 +25,7 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 
 	[STATEMENT_PUT_LEASE] =
 		"INSERT INTO lease (" LEASE_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, "
-		"$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23) "
+		"$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24) "
 		"ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, state = excluded.state, "
 		"ended_by = excluded.ended_by, uid = excluded.uid, n_gpus = excluded.n_gpus, "
 		"only_gpus = excluded.only_gpus, types = excluded.types, "
@@ -35,21 +35,21 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 		"wait_until_us = excluded.wait_until_us, since_us = excluded.since_us, "
 		"until_us = excluded.until_us, kill_us = excluded.kill_us, "
 		"ended_us = excluded.ended_us, pid = excluded.pid, "
-		"start_ticks = excluded.start_ticks, cgroup = excluded.cgroup",
-	[STATEMENT_DROP_LEASE_GPUS] = "DELETE FROM lease_gpu WHERE lease = $1",
-	[STATEMENT_PUT_LEASE_GPU] =
-		"INSERT INTO lease_gpu (lease, position, gpu, held) VALUES ($1, $2, $3, $4)",
+		"start_ticks = excluded.start_ticks, cgroup = excluded.cgroup, "
+		"gpus = excluded.gpus",
+	[STATEMENT_DROP_HOLDERS] = "DELETE FROM holder WHERE lease = $1",
+	[STATEMENT_DROP_HOLDER] = "DELETE FROM holder WHERE gpu = $1 AND lease = $2",
+	[STATEMENT_PUT_HOLDER] = "INSERT INTO holder (gpu, lease) VALUES ($1, $2)",
 
 	[STATEMENT_PUT_GPU] =
 		"INSERT INTO gpu (" GPU_COLUMNS
-		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) "
+		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
 		"ON CONFLICT (uuid) DO UPDATE SET model = excluded.model, pci = excluded.pci, "
 		"vendor = excluded.vendor, number = excluded.number, minor = excluded.minor, "
 		"memory_mib = excluded.memory_mib, drained = excluded.drained, "
-		"drain_reason = excluded.drain_reason, free_since_us = excluded.free_since_us",
+		"drain_reason = excluded.drain_reason, free_since_us = excluded.free_since_us, "
+		"recent = excluded.recent",
 	[STATEMENT_DROP_GPU] = "DELETE FROM gpu WHERE uuid = $1",
-	[STATEMENT_DROP_GPU_USES] = "DELETE FROM gpu_use WHERE gpu = $1",
-	[STATEMENT_PUT_GPU_USE] = "INSERT INTO gpu_use (gpu, uid, last_us) VALUES ($1, $2, $3)",
 
 	[STATEMENT_PUT_MARK] = "INSERT INTO meta (id, " MARK_COLUMNS ") VALUES (1, $1, $2, $3, $4) "
 			       "ON CONFLICT (id) DO UPDATE SET boot_id = excluded.boot_id, "
@@ -60,18 +60,21 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 
 	/* Cards come and go over the years; if there is no room for all, those that matter most. */
 	[STATEMENT_GET_GPUS] = "SELECT " GPU_COLUMNS " FROM gpu ORDER BY "
-			       "EXISTS (SELECT 1 FROM lease_gpu WHERE lease_gpu.gpu = gpu.uuid AND "
-			       "held = 1) DESC, "
+			       "EXISTS (SELECT 1 FROM holder WHERE holder.gpu = gpu.uuid) DESC, "
 			       "drained DESC, free_since_us DESC, number, uuid LIMIT $1",
-	[STATEMENT_GET_GPU_USES] = "SELECT gpu, uid, last_us FROM gpu_use ORDER BY last_us DESC",
 	[STATEMENT_GET_OPEN_LEASES] =
-		"SELECT " LEASE_COLUMNS " FROM lease WHERE state <> 'ended' ORDER BY id",
+		"SELECT " LEASE_COLUMNS " FROM lease WHERE id IN (SELECT id FROM lease "
+		"WHERE state <> 'ended' AND gpus = '' UNION ALL SELECT lease FROM holder) "
+		"ORDER BY id",
 	[STATEMENT_GET_LEASE] = "SELECT " LEASE_COLUMNS " FROM lease WHERE id = $1",
-	[STATEMENT_GET_LEASE_GPUS] = "SELECT gpu FROM lease_gpu WHERE lease = $1",
 	/* Also what was only journaled: a number that somebody has seen means one thing. */
 	[STATEMENT_GET_LAST_ID] = "SELECT (SELECT MAX(id) FROM lease), "
 				  "(SELECT MAX(lease) FROM event WHERE lease IS NOT NULL)",
-	[STATEMENT_GET_MARK] = "SELECT " MARK_COLUMNS " FROM meta WHERE id = 1",
+	[STATEMENT_GET_MARK] =
+		"SELECT boot_id, offset_us, known.at_us, known.wall_us FROM meta, "
+		"(SELECT ledger_us AS at_us, wall_us FROM meta UNION ALL "
+		"SELECT at_us, wall_us FROM (SELECT at_us, wall_us FROM event ORDER BY id DESC "
+		"LIMIT 1) AS newest) AS known ORDER BY known.at_us DESC LIMIT 1",
 	[STATEMENT_GET_EVENTS] =
 		"SELECT id, " EVENT_COLUMNS " FROM (SELECT id, " EVENT_COLUMNS
 		" FROM event WHERE lease = $1 ORDER BY id DESC LIMIT $2) AS newest ORDER BY id",

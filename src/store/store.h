@@ -37,7 +37,7 @@ struct store_ops {
 	/* Inserts or replaces; GPU sets are stored by UUID, looked up in pool. An ended lease stays
 	 * as history. A GPU that another stored lease holds is refused with -EEXIST: the last line
 	 * of defence against a double grant. Within a transaction put the leases that ended before
-	 * those that start. */
+	 * those that start. While a lease holds GPUs, they stay the same. */
 	int (*put_lease)(struct store *store, const struct pool *pool, const struct lease *lease,
 		struct error *err);
 
@@ -48,6 +48,8 @@ struct store_ops {
 	 */
 	int (*forget_gpu)(struct store *store, const char *uuid, struct error *err);
 
+	/* Where the clock is. The two times that load gives may be those of a journal line of the
+	 * same transaction instead, if they are not more than a second older. */
 	int (*put_mark)(struct store *store, const struct clock_mark *mark, struct error *err);
 
 	/* Appends to the journal; the store gives the id. */

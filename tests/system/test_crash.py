@@ -216,8 +216,10 @@ def read_database(daemon):
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         leases = {row[0]: dict(zip(["kind", "state", "end", "uid", "note"], row[1:]), gpus=[])
                   for row in db.execute("SELECT id, kind, state, ended_by, uid, note FROM lease")}
-        for number, gpu in db.execute("SELECT lease, gpu FROM lease_gpu WHERE held = 1 ORDER BY lease, position"):
+        for number, gpu in db.execute("SELECT lease, gpu FROM holder ORDER BY lease, gpu"):
             leases[number]["gpus"].append(gpu)
+        for number, gpus in db.execute("SELECT id, gpus FROM lease WHERE state IN ('active', 'grace')"):
+            assert sorted(gpus.split(",")) == leases[number]["gpus"], "two records of one lease differ"
     db.close()
     return leases
 

@@ -1,13 +1,19 @@
 -- SPDX-License-Identifier: MIT
 -- The first schema. Words that the program may get more of (why a lease ended, kinds of events) are
 -- checked where they are read, not here. Times are ledger time in microseconds (see base/clock.h) unless they say wall.
--- {ID} is the one word that databases do not share: a 64-bit primary key that can number itself.
+-- Two words are not shared by databases: {ID} is a 64-bit primary key that can number itself,
+-- {CLUSTERED} says that the rows lie in the index of the primary key, where a database can do that.
+-- An answer waits until all pages that it changed are on disk, so the tables are laid out for few of
+-- them: what changes together lies in one row, and no index is touched that the answer is not about.
+-- Words are compared one by one: for IN (...) SQLite builds a table, anew for each row.
 -- A migration that was ever released is never changed, comments included: its checksum is recorded.
 
 CREATE TABLE lease (
 	id             {ID},
-	kind           TEXT NOT NULL CHECK (kind IN ('run', 'hold', 'job', 'booking')),
-	state          TEXT NOT NULL CHECK (state IN ('waiting', 'booked', 'active', 'grace', 'ended')),
+	kind           TEXT NOT NULL
+		CHECK (kind = 'run' OR kind = 'hold' OR kind = 'job' OR kind = 'booking'),
+	state          TEXT NOT NULL
+		CHECK (state = 'waiting' OR state = 'booked' OR state = 'active' OR state = 'grace' OR state = 'ended'),
 	ended_by       TEXT NOT NULL,
 	uid            BIGINT NOT NULL,
 	n_gpus         BIGINT NOT NULL CHECK (n_gpus >= 1),
@@ -27,42 +33,34 @@ CREATE TABLE lease (
 	ended_us       BIGINT NOT NULL,
 	pid            BIGINT NOT NULL,
 	start_ticks    BIGINT NOT NULL,
-	cgroup         TEXT
+	cgroup         TEXT,
+	-- UUIDs between commas: which it holds or held. The record survives the card.
+	gpus           TEXT NOT NULL CHECK (gpus = '' OR (state <> 'waiting' AND state <> 'booked'))
 );
 
--- A start reads only what has not ended, however many years of history lie beside it.
-CREATE INDEX lease_open ON lease (id) WHERE state <> 'ended';
+-- Who holds a GPU (a UUID) now: no GPU on two heads, whatever the program above does.
+CREATE TABLE holder (
+	gpu   TEXT NOT NULL PRIMARY KEY,
+	lease BIGINT NOT NULL REFERENCES lease (id)
+) {CLUSTERED};
 
--- Which GPUs a lease holds (held = 1) or held (0). gpu is a UUID; the record survives the card.
-CREATE TABLE lease_gpu (
-	lease    BIGINT NOT NULL REFERENCES lease (id),
-	position BIGINT NOT NULL,
-	gpu      TEXT NOT NULL,
-	held     BIGINT NOT NULL CHECK (held IN (0, 1)),
-	PRIMARY KEY (lease, position)
-);
-
--- No GPU on two heads, whatever the program above does.
-CREATE UNIQUE INDEX lease_gpu_holder ON lease_gpu (gpu) WHERE held = 1;
+-- With holder, all that has not ended: a start reads only that, however many years of history lie
+-- beside it.
+CREATE INDEX lease_open ON lease (id) WHERE state <> 'ended' AND gpus = '';
 
 CREATE TABLE gpu (
 	uuid          TEXT NOT NULL PRIMARY KEY,
 	model         TEXT NOT NULL,
 	pci           TEXT NOT NULL,
-	vendor        TEXT NOT NULL CHECK (vendor IN ('nvidia', 'amd', 'intel')),
+	vendor        TEXT NOT NULL CHECK (vendor = 'nvidia' OR vendor = 'amd' OR vendor = 'intel'),
 	number        BIGINT NOT NULL,
 	minor         BIGINT NOT NULL,
 	memory_mib    BIGINT NOT NULL,
 	drained       BIGINT NOT NULL CHECK (drained IN (0, 1)),
 	drain_reason  TEXT NOT NULL,
-	free_since_us BIGINT NOT NULL
-);
-
-CREATE TABLE gpu_use (
-	gpu     TEXT NOT NULL REFERENCES gpu (uuid),
-	uid     BIGINT NOT NULL,
-	last_us BIGINT NOT NULL,
-	PRIMARY KEY (gpu, uid)
+	free_since_us BIGINT NOT NULL,
+	-- Who held it last, and until when: UID:LAST_US between spaces, as few as the program keeps.
+	recent        TEXT NOT NULL
 );
 
 -- The journal: lines are only added. lease is no foreign key: a fact is recorded whatever happened
@@ -80,7 +78,7 @@ CREATE TABLE event (
 
 CREATE INDEX event_lease ON event (lease, id) WHERE lease IS NOT NULL;
 
--- One row: the clock.
+-- One row: the clock. The newest journal line may know a later time.
 CREATE TABLE meta (
 	id        {ID} CHECK (id = 1),
 	boot_id   TEXT NOT NULL,

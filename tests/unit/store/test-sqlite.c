@@ -352,7 +352,7 @@ static void enforces_its_rules_when_open(void)
 	struct sqlite *s = (struct sqlite *)store;
 
 	CHECK_INT(sqlite_exec(s, "INSERT INTO meta VALUES (2, '', 0, 0, 0)", NULL), -EINVAL);
-	CHECK_INT(sqlite_exec(s, "INSERT INTO gpu_use VALUES ('GPU-9', 0, 0)", NULL), -EINVAL);
+	CHECK_INT(sqlite_exec(s, "INSERT INTO holder VALUES ('GPU-9', 7)", NULL), -EINVAL);
 }
 
 /* Versions */

@@ -571,6 +571,56 @@ static void keeps_the_mark(void)
 	CHECK_INT(got.wall_us, 5);
 }
 
+/* A journal line that was stored with the mark may stand for it. */
+static void keeps_a_mark_with_journal_lines(void)
+{
+	enum { SECOND = 1000000 };
+	static const struct {
+		const char *boot_id;
+		int64_t mark_us, event_us, least_us;
+	} steps[] = {
+		{ "a", 10 * SECOND, 0, 10 * SECOND },
+		{ "a", 20 * SECOND, 20 * SECOND - 9, 19 * SECOND },
+		{ "a", 30 * SECOND, 30 * SECOND + 9, 30 * SECOND },
+		{ "a", 40 * SECOND, 0, 40 * SECOND },
+		{ "a", 50 * SECOND, 15 * SECOND, 50 * SECOND }, /* about the past */
+		{ "b", 60 * SECOND, 60 * SECOND - 9, 60 * SECOND },
+		{ "b", 70 * SECOND, 70 * SECOND, 70 * SECOND },
+	};
+	_directory_ char *directory = new_directory();
+	_store_ struct store *store = new_store(directory);
+
+	for (unsigned i = 0; i < ELEMENTSOF(steps); i++) {
+		struct event event = { .kind = EVENT_GRANTED, .at_us = steps[i].event_us };
+		struct clock_mark mark = { .ledger_us = steps[i].mark_us }, got;
+		_pool_ struct pool *pool = pool_new();
+		int64_t next_id;
+
+		text_copy(mark.boot_id, sizeof(mark.boot_id), steps[i].boot_id);
+		mark.offset_us = steps[i].boot_id[0];
+		mark.wall_us = mark.ledger_us + 7;
+		event.wall_us = event.at_us + 7;
+		begin(store);
+		CHECK_INT(store->ops->put_mark(store, &mark, NULL), 0);
+		if (event.at_us != 0)
+			CHECK_INT(store->ops->add_event(store, &event, NULL), 0);
+		if (i % 2 == 1) { /* as if it had not been there */
+			store->ops->rollback(store);
+			begin(store);
+			CHECK_INT(store->ops->put_mark(store, &mark, NULL), 0);
+			if (event.at_us != 0)
+				CHECK_INT(store->ops->add_event(store, &event, NULL), 0);
+		}
+		commit(store);
+
+		CHECK_INT(store->ops->load(store, pool, &next_id, &got, NULL), 0);
+		CHECK_STR(got.boot_id, steps[i].boot_id);
+		CHECK_INT(got.offset_us, steps[i].boot_id[0]);
+		CHECK(got.ledger_us >= steps[i].least_us);
+		CHECK_INT(got.wall_us, got.ledger_us + 7);
+	}
+}
+
 static void writes_only_inside_a_transaction(void)
 {
 	_directory_ char *directory = new_directory();
@@ -611,6 +661,7 @@ static void all_of(void)
 	TEST(hands_over_in_one_transaction);
 	TEST(rollback_leaves_nothing);
 	TEST(keeps_the_mark);
+	TEST(keeps_a_mark_with_journal_lines);
 	TEST(writes_only_inside_a_transaction);
 }
 
