@@ -139,6 +139,9 @@ static int create(int dirfd, const char *directory, const char *const *steps, un
 			err, -errno, "store.read-only", "cannot make %s/" NAME ".new", directory);
 
 	r = connect(directory, NAME ".new", &s, err);
+	/* Small, because each page that a commit touches is written as a whole. */
+	if (r == 0)
+		r = sqlite_exec(s, "PRAGMA page_size = 1024", err);
 	if (r == 0)
 		r = sqlite_migrate(s, steps, n_steps, true, err);
 	if (r < 0)
