@@ -54,7 +54,6 @@ struct changes {
 };
 
 struct batch {
-	struct manager *manager; /* borrowed */
 	struct changes changes;
 	sd_event_source *source, *overdue, *retry;
 	unsigned calls;
@@ -101,7 +100,8 @@ static void changes_clear(struct changes *changes)
 	*changes = (struct changes){ 0 };
 }
 
-void batch_kick(struct manager *m)
+/* Asks to be settled soon. */
+static void kick(struct manager *m)
 {
 	struct batch *batch = m->batch;
 
@@ -122,7 +122,7 @@ void batch_touch(struct manager *m, struct lease *lease)
 	struct watch *watch = watch_of(lease);
 	struct lease_change *change;
 
-	batch_kick(m);
+	kick(m);
 	server_forget_status(m->server);
 	if (watch->touched)
 		return;
@@ -136,7 +136,7 @@ void batch_touch_gpu(struct manager *m, unsigned slot)
 	struct changes *changes = &m->batch->changes;
 	struct gpu_change *change;
 
-	batch_kick(m);
+	kick(m);
 	server_forget_status(m->server);
 	for (size_t i = 0; i < changes->n_gpus; i++)
 		if (changes->gpus[i].slot == slot)
@@ -151,7 +151,7 @@ void batch_event_at(struct manager *m, int64_t at_us, enum event_kind kind, int6
 {
 	struct event *event = GROW(&m->batch->changes, events);
 
-	batch_kick(m);
+	kick(m);
 	*event = (struct event){
 		.at_us = at_us,
 		.wall_us = at_us + clock_to_wall_offset(&m->clock),
@@ -172,16 +172,15 @@ void batch_event(struct manager *m, enum event_kind kind, int64_t lease, uid_t u
 void batch_want_pass(struct manager *m)
 {
 	m->batch->want_pass = true;
-	batch_kick(m);
+	kick(m);
 }
 
 void batch_reply(struct manager *m, struct connection *connection, char *text, bool final)
 {
-	struct reply *reply;
+	struct reply *reply = GROW(&m->batch->changes, replies);
 
-	reply = GROW(&m->batch->changes, replies);
 	*reply = (struct reply){ .connection = connection, .text = text, .final = final };
-	batch_kick(m);
+	kick(m);
 }
 
 void batch_forget(struct manager *m, const struct connection *connection)
@@ -453,7 +452,7 @@ void batch_call(struct manager *m)
 	struct batch *batch = m->batch;
 	uint64_t now_us = 0;
 
-	batch_kick(m);
+	kick(m);
 	sd_event_now(m->event, CLOCK_MONOTONIC, &now_us);
 	if (batch->calls++ == 0)
 		batch->first_us = now_us;
@@ -494,8 +493,7 @@ int batch_new(struct manager *m, struct batch **ret)
 
 	if (!batch)
 		return -ENOMEM;
-	batch->manager = m;
-	m->batch = *ret = batch;
+	*ret = batch;
 	r = sd_event_add_defer(m->event, &batch->source, on_settle, m);
 	if (r < 0)
 		return r;

@@ -44,9 +44,6 @@ void batch_reply(struct manager *m, struct connection *connection, char *text, b
 /* Forgets the answers to a connection that is closing. */
 void batch_forget(struct manager *m, const struct connection *connection);
 
-/* Asks to be settled soon. */
-void batch_kick(struct manager *m);
-
 /* Is there anything to settle? Then the pool may show what is not on disk. */
 bool batch_pending(const struct manager *m);
 

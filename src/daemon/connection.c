@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "base/parse.h"
 #include "daemon/api.h"
 #include "daemon/batch.h"
 #include "daemon/lifecycle.h"

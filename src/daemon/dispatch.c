@@ -3,9 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "daemon/api.h"
-#include "daemon/batch.h"
 #include "dibs-config.h"
 
 static json_t *one_string(const char *key, const char *value)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/inventory.h"
 
-#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 

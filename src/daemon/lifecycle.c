@@ -47,7 +47,8 @@ void lifecycle_end(struct manager *m, struct lease *lease, enum lease_end why, i
 	batch_want_pass(m);
 }
 
-void lifecycle_warn(
+/* Asks the processes of a run to end, and sees to it that they do. */
+static void warn(
 	struct manager *m, struct lease *lease, enum lease_end why, uid_t actor, const char *detail)
 {
 	if (lease->state != LEASE_ACTIVE)
@@ -72,7 +73,7 @@ void lifecycle_release(
 	struct manager *m, struct lease *lease, enum lease_end why, uid_t actor, const char *detail)
 {
 	if (lease->kind == LEASE_RUN && lease_holds(lease))
-		lifecycle_warn(m, lease, why, actor, detail);
+		warn(m, lease, why, actor, detail);
 	else
 		lifecycle_end(m, lease, why, clock_now(&m->clock), actor, detail);
 }
@@ -119,11 +120,10 @@ void lifecycle_due(struct manager *m)
 				m, lease, LEASE_END_EXPIRED, lease->until_us, EVENT_NOBODY, NULL);
 			break;
 		case DUE_WARN:
-			lifecycle_warn(m, lease, LEASE_END_LIMIT, EVENT_NOBODY, NULL);
+			warn(m, lease, LEASE_END_LIMIT, EVENT_NOBODY, NULL);
 			break;
 		case DUE_KILL:
-			lease->kill_us =
-				TIME_NEVER; /* once a start is enough: SIGKILL stays pending */
+			lease->kill_us = TIME_NEVER; /* once is enough: SIGKILL stays pending */
 			watch_kill(lease);
 			break;
 		}

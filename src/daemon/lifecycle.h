@@ -11,10 +11,6 @@ void lifecycle_grant(struct manager *m, struct lease *lease, const struct gpu_se
 void lifecycle_end(struct manager *m, struct lease *lease, enum lease_end why, int64_t at_us,
 	uid_t actor, const char *detail);
 
-/* Asks the processes of a run to end, and sees to it that they do. */
-void lifecycle_warn(struct manager *m, struct lease *lease, enum lease_end why, uid_t actor,
-	const char *detail);
-
 /* Without root, the processes of others cannot be told anything. */
 struct verdict lifecycle_can_release(const struct manager *m, const struct lease *lease);
 

@@ -55,8 +55,7 @@ static int make_directory(const char *path, struct error *err)
 		((st.st_mode & 022) && !(st.st_mode & S_ISVTX)))
 		return error_set(err, -EPERM, "socket.permissions",
 			"%s, where the socket is to be, must belong to root or to the user who "
-			"runs "
-			"dibsd, and nobody else may write there: chown it, and chmod go-w",
+			"runs dibsd, and nobody else may write there: chown it, and chmod go-w",
 			directory);
 	return 0;
 }

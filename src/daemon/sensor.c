@@ -21,9 +21,7 @@
 #include "gpu/sample.h"
 #include "priv/spawn.h"
 
-#define PAUSE_MIN_US                                                                 \
-	(1 * USEC_PER_SEC) /* before it is started again; doubled each time it fails \
-			    */
+#define PAUSE_MIN_US (1 * USEC_PER_SEC) /* before a new start; doubled each time it fails */
 #define PAUSE_MAX_US (60 * USEC_PER_SEC)
 #define NOBODY       65534
 #define REAP_MS      1000 /* a killed sensor that hangs in a driver may take forever to end */
@@ -255,8 +253,7 @@ int sensor_pause(struct sensor *sensor, struct error *err)
 	if (end_process(sensor) < 0)
 		return error_set(err, -EBUSY, "sensor.hangs",
 			"the sensor is paused, but its process %d hangs in the kernel and may "
-			"still hold "
-			"the driver; look again with 'ps -p %d'",
+			"still hold the driver; look again with 'ps -p %d'",
 			(int)sensor->pid, (int)sensor->pid);
 	return 0;
 }
