@@ -93,7 +93,7 @@ static bool hoards(const struct connection *c)
 	size_t bytes = 0;
 
 	LIST_FOREACH (other, &c->server->connections, link)
-		if (other != c && other->uid == c->uid)
+		if (other != c && other->account == c->account)
 			bytes += connection_unread(other);
 	return bytes > HOARD_MAX;
 }
@@ -270,7 +270,8 @@ int connection_process(const struct connection *c, uint64_t *ret_start_ticks)
 	return 0;
 }
 
-int connection_new(struct server *server, int fd, const struct ucred *peer, unsigned rank)
+int connection_new(
+	struct server *server, int fd, const struct ucred *peer, uid_t account, unsigned rank)
 {
 	struct connection *c = calloc(1, sizeof(*c));
 	int r;
@@ -279,6 +280,7 @@ int connection_new(struct server *server, int fd, const struct ucred *peer, unsi
 		return -ENOMEM;
 	c->server = server;
 	c->uid = peer->uid;
+	c->account = account;
 	c->pid = peer->pid;
 	frame_reader_init(&c->in, FRAME_REQUEST_MAX);
 	frame_writer_init(&c->out, FRAME_REPLY_MAX);

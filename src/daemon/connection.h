@@ -18,7 +18,8 @@ struct connection {
 	LIST_ENTRY(connection) link;
 	int fd;
 	sd_event_source *io;
-	uid_t uid; /* SO_PEERCRED: who connected */
+	uid_t uid;     /* SO_PEERCRED: who connected */
+	uid_t account; /* whose limits that counts against */
 	pid_t pid;
 	struct frame_reader in;
 	struct frame_writer out;
@@ -30,7 +31,8 @@ struct connection {
 };
 
 /* Takes over fd on success. rank: the higher, the later it gets its turn. */
-int connection_new(struct server *server, int fd, const struct ucred *peer, unsigned rank);
+int connection_new(
+	struct server *server, int fd, const struct ucred *peer, uid_t account, unsigned rank);
 void connection_free(struct connection *c);
 
 /* It waits for its lease no more, which goes on without it. */

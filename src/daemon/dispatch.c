@@ -80,7 +80,7 @@ static void run_method(
 	/* Security: what one user can make us write is bounded; root keeps a way in. */
 	if (method->changes && actor.uid != 0 &&
 		!rate_take(
-			&m->rate, actor.uid, clock_now(&m->clock), m->config->changes_per_hour)) {
+			&m->rate, c->account, clock_now(&m->clock), m->config->changes_per_hour)) {
 		struct verdict v = verdict_make(VERDICT_REFUSED, "limit.changes-per-hour",
 			"you asked for more than %u changes within an hour; try again later",
 			m->config->changes_per_hour);

@@ -296,6 +296,7 @@ struct manager *manager_free(struct manager *m)
 	config_free(m->config);
 	free(m->cgroup_root);
 	rate_clear(&m->rate);
+	accounts_clear(&m->accounts);
 	free(m);
 	return NULL;
 }

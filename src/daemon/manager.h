@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "config/config.h"
+#include "daemon/account.h"
 #include "daemon/rate.h"
 #include "model/pool.h"
 #include "store/store.h"
@@ -39,6 +40,7 @@ struct manager {
 	sd_event_source *clock_set;   /* the wall clock was set */
 	int64_t reattach_until_us;    /* until then waiting clients may come back after a restart */
 	struct rate rate;             /* of calls that change something */
+	struct accounts accounts;     /* whose limits a uid counts against */
 	char host[65];
 };
 

@@ -27,13 +27,13 @@
 #define RANK_MAX       (SD_EVENT_PRIORITY_IDLE - 1)
 #define RESERVED       16 /* connections kept for root, so that an administrator always gets in */
 
-static unsigned connections_of(const struct server *server, uid_t uid)
+static unsigned connections_of(const struct server *server, uid_t account)
 {
 	struct connection *c;
 	unsigned n = 0;
 
 	LIST_FOREACH (c, &server->connections, link)
-		n += c->uid == uid;
+		n += c->account == account;
 	return n;
 }
 
@@ -48,17 +48,17 @@ static void turn_away(int fd, const char *id, const char *text)
 		send(fd, message, strlen(message) + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static bool has_room(const struct server *server, int fd, uid_t uid)
+static bool has_room(const struct server *server, int fd, uid_t account)
 {
 	const struct config *config = server->manager->config;
 	unsigned most = MIN(config->connections, server->most);
 
 	/* Security: what one uid or all together can open is bounded; root keeps a way in. */
-	if (uid != 0 && server->n_connections + RESERVED >= most) {
+	if (account != 0 && server->n_connections + RESERVED >= most) {
 		turn_away(fd, "limit.connections", "dibsd has too many clients; try again later");
 		return false;
 	}
-	if (uid != 0 && connections_of(server, uid) >= config->connections_per_user) {
+	if (account != 0 && connections_of(server, account) >= config->connections_per_user) {
 		turn_away(fd, "limit.connections-per-user",
 			"you have too many connections to dibsd; end some of your clients first");
 		return false;
@@ -71,16 +71,19 @@ static void welcome(struct server *server, int accepted)
 	_cleanup_(closep) int fd = accepted;
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
+	uid_t account;
 	unsigned rank;
 
 	/* Security: the only source of identity. */
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ||
-		!has_room(server, fd, peer.uid))
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		return;
+	account = account_of(&server->manager->accounts, ACCOUNT_FILE, peer.uid);
+	if (!has_room(server, fd, account))
 		return;
 	/* Security: the second connection of a user comes after the first of everybody, and so on;
 	 * who has many calls with them delays mostly themselves. */
-	rank = MIN(connections_of(server, peer.uid), (unsigned)RANK_MAX);
-	if (connection_new(server, fd, &peer, rank) >= 0)
+	rank = MIN(connections_of(server, account), (unsigned)RANK_MAX);
+	if (connection_new(server, fd, &peer, account, rank) >= 0)
 		TAKE_FD(fd);
 }
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import DEADLINE, Varlink, demote, preload, read_line, wait_exit
+from harness import DEADLINE, Varlink, cgroup2_mount, demote, preload, read_line, remove_cgroup, wait_exit
 
 RUN = {"kind": "run", "count": 1, "wait_us": 0, "command": "x"}
 
@@ -311,3 +311,61 @@ def test_no_socket_where_others_could_replace_it(make_daemon, users, user, mode)
     daemon.spawn()
     assert f"{directory}, where the socket is to be" in daemon.wait_log("must belong to")
     assert daemon.process.wait(DEADLINE) == 1
+
+
+@contextlib.contextmanager
+def inside_cgroup(path):
+    """This process, and those that it starts meanwhile, in a cgroup like one that users make below their own."""
+    name = Path("/proc/self/cgroup").read_text().split("0::", 1)[1].splitlines()[0]
+    before = Path(f"{cgroup2_mount()}{name}")
+    path.mkdir(parents=True)
+    (path / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        (before / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def test_a_cgroup_named_like_that_of_a_lease_gives_no_right(make_nvml, alice, bob):
+    nvml, daemon = make_nvml()
+    daemon.start()
+    if not daemon.cgroup_root:
+        pytest.skip("needs a cgroup")
+    run = daemon.popen("run", "--gpu", "0", "--", "sh", "-c", "echo; exec cat", user=alice, stdin=subprocess.PIPE)
+    read_line(run.stdout)
+    lease = daemon.leases()[0]["id"]
+    own = cgroup2_mount() / f"dibs-test-user-{os.getpid()}"
+    try:
+        with inside_cgroup(own / f"lease-{lease}"):
+            job = nvml.job(nvml.gpus[0], user=bob)
+        status = daemon.wait_status(lambda s: s["gpus"][0]["processes"])
+        assert status["gpus"][0]["processes"][0]["lease"] is None
+    finally:
+        job.kill()
+        job.wait()
+        remove_cgroup(own)
+
+
+def test_subordinate_uids_share_their_limits(make_daemon, alice):
+    ranges = [line.split(":") for line in Path("/etc/subuid").read_text().splitlines()]
+    first = next((int(start) for name, start, _ in ranges if name == alice), None)
+    if not first:
+        pytest.skip("useradd gives no subordinate uids here")
+    daemon = make_daemon(config="[limits]\nconnections-per-user = 3\n").start()
+    code = """
+import os, select, socket, sys
+connections = []
+for uid in range(int(sys.argv[1]), int(sys.argv[1]) + 6):
+    os.seteuid(uid)
+    connections.append(socket.socket(socket.AF_UNIX))
+    connections[-1].connect(os.environ["DIBS_SOCKET"])
+    os.seteuid(0)
+print("there", flush=True)
+input()
+print(len(select.select(connections, [], [], 0)[0]), flush=True)
+"""
+    with child(None, code, first, env=daemon.client_environment()) as process:
+        assert read_line(process.stdout) == "there\n"
+        daemon.status()  # is let in after all of these
+        process.stdin.write(b"\n")
+        assert read_line(process.stdout) == "3\n"  # were turned away
