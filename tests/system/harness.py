@@ -269,7 +269,8 @@ class Daemon:
     def wait_status(self, predicate, deadline=DEADLINE):
         """Waits, by the daemon's own notifications, until predicate(raw status) holds; returns it."""
         end = time.monotonic() + deadline
-        with self.varlink(timeout=deadline) as watch:
+        message = None
+        with self.varlink(timeout=deadline) as watch, contextlib.suppress(TimeoutError):
             watch.send("org.dibs.GetStatus", more=True)
             while time.monotonic() < end:
                 message = watch.receive()
