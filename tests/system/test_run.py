@@ -233,7 +233,7 @@ def test_who_waits_is_told_what_for_and_starts_when_it_is_free(daemon, alice, bo
     hold, process = waiting_run(daemon, alice, bob)
     line = read_line(process.stderr)
     assert line.startswith(
-        f"dibs: waiting for 1 GPU (#{hold + 1}, position 1): GPU 0,1,2,3,4,5,6,7 is leased by {alice}")
+        f"dibs: waiting for 1 GPU (#{hold + 1}, position 1): GPUs 0,1,2,3,4,5,6,7 are leased by {alice}")
     daemon.dibs("release", hold, user=alice)
     assert process.communicate(timeout=DEADLINE) == (b"started\n", f"dibs: #{hold + 1} has its turn\n".encode())
 
