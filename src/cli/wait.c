@@ -111,15 +111,6 @@ static int watch_socket(const char *path)
 	return fd;
 }
 
-static const char *socket_path(const struct wait *w)
-{
-	const char *path = cli_value(w->cli, OPT_SOCKET);
-
-	if (!path)
-		path = getenv("DIBS_SOCKET");
-	return path && *path ? path : CLIENT_SOCKET_DEFAULT;
-}
-
 static enum client_exit give_up(const struct wait *w)
 {
 	return complain(EXIT_UNREACHABLE,
@@ -130,7 +121,7 @@ static enum client_exit give_up(const struct wait *w)
 
 static enum client_exit reconnect(struct wait *w, struct error *err)
 {
-	_cleanup_(closep) int inotify = watch_socket(socket_path(w));
+	_cleanup_(closep) int inotify = watch_socket(client_path(cli_value(w->cli, OPT_SOCKET)));
 
 	for (;;) {
 		if (w->retry_ms)

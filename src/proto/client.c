@@ -47,6 +47,13 @@ static int connect_failed(int code, const char *path, struct error *err)
 	return error_errno(err, code, "client.connect", "cannot reach dibsd at %s", path);
 }
 
+const char *client_path(const char *path)
+{
+	if (!path)
+		path = getenv("DIBS_SOCKET");
+	return path && *path ? path : CLIENT_SOCKET_DEFAULT;
+}
+
 int client_connect(struct client *client, const char *path, struct error *err)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -54,10 +61,7 @@ int client_connect(struct client *client, const char *path, struct error *err)
 
 	client->fd = -1;
 	frame_reader_init(&client->reader, FRAME_REPLY_MAX);
-	if (!path)
-		path = getenv("DIBS_SOCKET");
-	if (!path || !*path)
-		path = CLIENT_SOCKET_DEFAULT;
+	path = client_path(path);
 	if (strlen(path) >= sizeof(address.sun_path))
 		return error_set(err, -ENAMETOOLONG, "client.path",
 			"the path of the socket has %zu bytes, at most %zu are possible; name a "

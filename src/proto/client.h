@@ -26,7 +26,10 @@ struct client {
 	struct frame_reader reader;
 };
 
-/* path NULL: $DIBS_SOCKET, else the default. -ENOENT/-ECONNREFUSED (no daemon), -EACCES (may not),
+/* Where the socket is. path: what the user said, or NULL: then $DIBS_SOCKET, else the default. */
+const char *client_path(const char *path);
+
+/* path: as above. -ENOENT/-ECONNREFUSED (no daemon), -EACCES (may not),
  * each with what to do about it in err. The socket is close-on-exec. */
 int client_connect(struct client *client, const char *path, struct error *err);
 void client_close(struct client *client);
