@@ -6,8 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/macro.h"
-
 ssize_t read_file_at(int dirfd, const char *path, char *dst, size_t size)
 {
 	_cleanup_(closep) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);

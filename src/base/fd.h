@@ -2,8 +2,15 @@
 /* Descriptors and small files. Everything opened here is close-on-exec. */
 #pragma once
 
+#include <dirent.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/types.h>
+
+#include "base/macro.h"
+
+DEFINE_CLEANUP(FILE *, fclose)
+DEFINE_CLEANUP(DIR *, closedir)
 
 /* Reads a whole small file (also of /proc and /sys) below dirfd into dst, NUL-terminated. Returns
  * its length, -EFBIG if it has more than size - 1 bytes, or another negative errno. */

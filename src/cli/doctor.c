@@ -2,8 +2,6 @@
 /* Says what the checks found: first what is wrong, and what mends it. */
 #include "cli/doctor.h"
 
-#include <string.h>
-
 static const struct {
 	const char *word;
 	enum style style;

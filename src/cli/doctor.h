@@ -25,13 +25,3 @@ struct check {
 };
 
 extern const struct check checks[]; /* to a NULL name */
-
-/* Fills the text of a finding. */
-void finding_set(struct finding *finding, enum health health, const char *fmt, ...) _printf_(3, 4);
-void finding_fix(struct finding *finding, const char *why, const char *fmt, ...) _printf_(3, 4);
-
-/*
- * A file or directory must belong to root and must not be writable by others than its owner.
- * missing: what it means that it is not there.
- */
-void check_owner(struct finding *finding, const char *path, mode_t forbidden, enum health missing);

@@ -25,13 +25,8 @@
 #define STATE_PATH  "/var/lib/dibs"
 #define UNIT        "dibsd.service"
 
-static inline void closedirp(DIR **dir)
-{
-	if (*dir)
-		closedir(*dir);
-}
-
-void finding_set(struct finding *finding, enum health health, const char *fmt, ...)
+static _printf_(3, 4) void finding_set(
+	struct finding *finding, enum health health, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -41,7 +36,8 @@ void finding_set(struct finding *finding, enum health health, const char *fmt, .
 	va_end(ap);
 }
 
-void finding_fix(struct finding *finding, const char *why, const char *fmt, ...)
+static _printf_(3, 4) void finding_fix(
+	struct finding *finding, const char *why, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -61,22 +57,14 @@ static bool has_systemd(void)
 	return exists("/run/systemd/system");
 }
 
-static const char *socket_path(struct cli *cli)
-{
-	const char *path = cli_value(cli, OPT_SOCKET);
-
-	if (!path)
-		path = getenv("DIBS_SOCKET");
-	return path && *path ? path : CLIENT_SOCKET_DEFAULT;
-}
-
 static void look_daemon(struct cli *cli, struct finding *finding)
 {
 	_cleanup_(json_decrefp) json_t *reply = NULL;
 	struct error err = { 0 };
 	const char *version;
 
-	if (client_call(socket_path(cli), "org.dibs.GetStatus", NULL, &reply, &err) != EXIT_OK) {
+	if (client_call(cli_value(cli, OPT_SOCKET), "org.dibs.GetStatus", NULL, &reply, &err) !=
+		EXIT_OK) {
 		finding_set(finding, HEALTH_PROBLEM, "dibsd does not answer: %s", err.text);
 		finding_fix(finding, "nobody can get a GPU, and who has one keeps it", "%s",
 			has_systemd() ? "systemctl restart dibsd; journalctl -u dibsd -n 20"
@@ -100,7 +88,8 @@ static void look_gpus(struct cli *cli, struct finding *finding)
 	json_t *gpus, *gpu, *first_lost = NULL;
 	size_t n, i, n_lost = 0;
 
-	if (client_call(socket_path(cli), "org.dibs.GetStatus", NULL, &reply, &err) != EXIT_OK) {
+	if (client_call(cli_value(cli, OPT_SOCKET), "org.dibs.GetStatus", NULL, &reply, &err) !=
+		EXIT_OK) {
 		finding_set(finding, HEALTH_SKIPPED, "no dibsd to ask for its GPUs");
 		return;
 	}
@@ -128,7 +117,7 @@ static void look_gpus(struct cli *cli, struct finding *finding)
 
 static void look_socket(struct cli *cli, struct finding *finding)
 {
-	const char *path = socket_path(cli);
+	const char *path = client_path(cli_value(cli, OPT_SOCKET));
 	struct stat st;
 
 	if (stat(path, &st) < 0) {
@@ -146,7 +135,9 @@ static void look_socket(struct cli *cli, struct finding *finding)
 	}
 }
 
-void check_owner(struct finding *finding, const char *path, mode_t forbidden, enum health missing)
+/* A file or directory must belong to root and must not be writable by others than its owner.
+ * missing: what it means that it is not there. */
+static void check_owner(struct finding *finding, const char *path, enum health missing)
 {
 	struct stat st;
 
@@ -160,10 +151,10 @@ void check_owner(struct finding *finding, const char *path, mode_t forbidden, en
 			(unsigned)st.st_uid);
 		finding_fix(finding, "its owner decides what dibsd does as root",
 			"chown root:root %s", path);
-	} else if (st.st_mode & forbidden) {
+	} else if (st.st_mode & 0022) {
 		finding_set(finding, HEALTH_PROBLEM, "%s has mode %04o", path, st.st_mode & 07777);
 		finding_fix(finding, "others could change what only root should", "chmod %04o %s",
-			st.st_mode & 07777 & ~forbidden, path);
+			st.st_mode & 07777 & ~0022u, path);
 	} else {
 		finding_set(finding, HEALTH_OK, "%s belongs to root, mode %04o", path,
 			st.st_mode & 07777);
@@ -172,14 +163,14 @@ void check_owner(struct finding *finding, const char *path, mode_t forbidden, en
 
 static void look_config(struct cli *cli, struct finding *finding)
 {
-	check_owner(finding, CONFIG_PATH, 0022, HEALTH_OK);
+	check_owner(finding, CONFIG_PATH, HEALTH_OK);
 	if (strncmp(finding->what, "no ", 3) == 0)
 		finding_set(finding, HEALTH_OK, "no " CONFIG_PATH ": defaults apply");
 }
 
 static void look_state(struct cli *cli, struct finding *finding)
 {
-	check_owner(finding, STATE_PATH, 0022, HEALTH_NOTE);
+	check_owner(finding, STATE_PATH, HEALTH_NOTE);
 	if (finding->health == HEALTH_NOTE)
 		finding_fix(finding, "dibsd keeps its leases there, or where it is told to",
 			"install -d -m 0700 " STATE_PATH);

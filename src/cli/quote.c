@@ -6,10 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/macro.h"
 #include "base/text.h"
-
-DEFINE_CLEANUP(FILE *, fclose)
 
 static bool needs_quotes(const char *word)
 {

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/fd.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "config/ini.h"
@@ -25,8 +26,6 @@
 #define DROP_IN_SUFFIX ".conf"
 #define TYPING_ERRORS  2 /* a key with more of them is not guessed */
 #define KEY_SIZE       32
-
-DEFINE_CLEANUP(FILE *, fclose)
 
 /* --- keys --- */
 

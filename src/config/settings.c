@@ -15,12 +15,11 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "base/fd.h"
 #include "base/parse.h"
 
 #define GROUP_FILE "/etc/group"
 #define DAY_SEC    86400
-
-DEFINE_CLEANUP(FILE *, fclose)
 
 static int parse_count(
 	const struct config_row *row, const char *value, void *field, struct error *err)

@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/wait.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -294,7 +295,7 @@ static char *find_program(void)
 /* Who the sensor runs as: the user dibs of /etc/passwd (no NSS in a daemon), else nobody. */
 static void find_user(struct sensor *sensor)
 {
-	FILE *passwd;
+	_cleanup_(fclosep) FILE *passwd = NULL;
 	struct passwd *entry;
 
 	sensor->uid = (uid_t)-1;
@@ -307,8 +308,6 @@ static void find_user(struct sensor *sensor)
 			sensor->uid = entry->pw_uid;
 			sensor->gid = entry->pw_gid;
 		}
-	if (passwd)
-		fclose(passwd);
 }
 
 int sensor_new(struct manager *m, const char *sim, struct sensor **ret, struct error *err)

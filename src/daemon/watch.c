@@ -11,14 +11,13 @@
 #include <sys/inotify.h>
 #include <sys/pidfd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/lifecycle.h"
 #include "priv/cgroup.h"
 #include "priv/process.h"
-
-DEFINE_CLEANUP(DIR *, closedir)
 
 int watch_new(struct manager *m, struct lease *lease)
 {

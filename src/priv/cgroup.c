@@ -42,9 +42,7 @@
 #define SERVICE_SUFFIX ".service"
 #define OWN_NAME       "dibs"
 
-DEFINE_CLEANUP(FILE *, fclose)
 DEFINE_CLEANUP(FILE *, endmntent)
-DEFINE_CLEANUP(DIR *, closedir)
 
 static int open_dir(int dirfd, const char *path)
 {

@@ -26,8 +26,6 @@
 #define STAT_SIZE       1024
 #define START_TIME_SKIP 19 /* fields between the state (3) and the start time (22), and itself */
 
-DEFINE_CLEANUP(FILE *, fclose)
-
 static void proc_path(char path[PROC_PATH_SIZE], pid_t pid, const char *file)
 {
 	snprintf(path, PROC_PATH_SIZE, "/proc/%d/%s", pid, file);
