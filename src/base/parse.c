@@ -106,20 +106,6 @@ int parse_size(const char *s, uint64_t *ret_mib)
 	return 0;
 }
 
-int parse_bool(const char *s, bool *ret)
-{
-	static const char *const words[][2] = { { "no", "yes" }, { "false", "true" },
-		{ "off", "on" }, { "0", "1" } };
-
-	for (size_t i = 0; i < ELEMENTSOF(words); i++)
-		for (int value = 0; value < 2; value++)
-			if (strcasecmp(s, words[i][value]) == 0) {
-				*ret = value;
-				return 0;
-			}
-	return -EINVAL;
-}
-
 void format_duration(char dst[DURATION_TEXT_SIZE], int64_t us)
 {
 	size_t n = 0, written = 0;

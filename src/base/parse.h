@@ -25,9 +25,6 @@ int parse_duration(const char *s, int64_t *ret_us);
  * may follow, any case). The result is in MiB, at least 1. */
 int parse_size(const char *s, uint64_t *ret_mib);
 
-/* yes/no, true/false, on/off, 1/0. */
-int parse_bool(const char *s, bool *ret);
-
 /* Writes "1d2h", "4h", "1h30m", "45s" ... (two largest units; rounded down; "0s" for less than a
  * second). */
 #define DURATION_TEXT_SIZE 32

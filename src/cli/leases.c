@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What is done to a lease that exists: extend, release. */
 #include <errno.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/parse.h"

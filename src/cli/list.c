@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Lists of leases, and one of them with all that is known. */
-#include <inttypes.h>
-#include <string.h>
 
 #include "base/clock.h"
-#include "base/parse.h"
 #include "cli/lease.h"
 #include "cli/public.h"
 #include "cli/table.h"

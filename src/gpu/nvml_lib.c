@@ -71,7 +71,8 @@ bool nvml_result_is_global(int result)
 	       result == NVML_LIB_RM_VERSION_MISMATCH;
 }
 
-const char *nvml_text(const struct nvml_lib *lib, int result)
+/* The words of the library for a result. */
+static const char *words(const struct nvml_lib *lib, int result)
 {
 	const char *text = lib->error_string ? lib->error_string(result) : NULL;
 
@@ -100,7 +101,7 @@ int nvml_error(const struct nvml_lib *lib, int result, const char *call, struct 
 			"/dev/nvidiactl and the device rules of the sensor's cgroup");
 	default:
 		return error_set(err, -EIO, "nvml.failed", "%s failed: %s (NVML %d)", call,
-			nvml_text(lib, result), result);
+			words(lib, result), result);
 	}
 }
 

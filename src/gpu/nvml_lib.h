@@ -55,6 +55,3 @@ bool nvml_result_is_global(int result);
 
 /* The negative errno and sentence of a result of a call that concerns all GPUs. */
 int nvml_error(const struct nvml_lib *lib, int result, const char *call, struct error *err);
-
-/* The words of the library for a result. */
-const char *nvml_text(const struct nvml_lib *lib, int result);

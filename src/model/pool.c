@@ -148,16 +148,6 @@ struct lease *pool_holder(const struct pool *pool, unsigned slot)
 	return NULL;
 }
 
-struct gpu_set pool_held(const struct pool *pool)
-{
-	struct gpu_set held = { 0 };
-
-	for (size_t i = 0; i < pool->n_leases; i++)
-		if (lease_holds(pool->leases[i]))
-			held = gpu_set_or(held, &pool->leases[i]->gpus);
-	return held;
-}
-
 enum gpu_state pool_gpu_state(const struct pool *pool, unsigned slot, const char **ret_reason)
 {
 	const struct gpu *gpu = &pool->gpus[slot];

@@ -49,9 +49,6 @@ void pool_remove_gpu(struct pool *pool, unsigned slot);
 /* The lease that holds the GPU now, or NULL. */
 struct lease *pool_holder(const struct pool *pool, unsigned slot);
 
-/* All GPUs that a lease holds now. */
-struct gpu_set pool_held(const struct pool *pool);
-
 /* The state to show, with the reason (may be empty). */
 enum gpu_state pool_gpu_state(const struct pool *pool, unsigned slot, const char **ret_reason);
 

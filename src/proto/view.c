@@ -12,7 +12,7 @@ static json_t *moment(int64_t ledger_us, int64_t wall_offset_us)
 							 : json_integer(ledger_us + wall_offset_us);
 }
 
-json_t *view_text(const char *s)
+static json_t *text_or_null(const char *s)
 {
 	return s && *s ? json_string(s) : json_null();
 }
@@ -57,7 +57,7 @@ json_t *view_gpu(const struct pool *pool, unsigned slot, int64_t wall_offset_us)
 		"memory_used_mib", known(gpu->memory_used_mib), "utilization",
 		known(gpu->utilization), "temperature_c", known(gpu->temperature_c), "power_w",
 		known(gpu->power_w), "state", gpu_state_to_string(state), "reason",
-		view_text(reason), "leases", view_holders(pool, slot), "processes",
+		text_or_null(reason), "leases", view_holders(pool, slot), "processes",
 		view_processes(gpu), "free_since", moment(gpu->free_since_us, wall_offset_us));
 }
 
@@ -94,8 +94,8 @@ json_t *view_lease(
 		moment(lease->ended_us, wall_offset_us), "end",
 		lease->end == LEASE_END_NONE ? json_null()
 					     : json_string(lease_end_to_string(lease->end)),
-		"command", view_text(lease->request.command), "note",
-		view_text(lease->request.note), "position",
+		"command", text_or_null(lease->request.command), "note",
+		text_or_null(lease->request.note), "position",
 		position ? json_integer((json_int_t)position) : json_null());
 }
 
@@ -104,5 +104,5 @@ json_t *view_event(const struct event *event)
 	return json_pack("{s:I, s:I, s:s, s:o, s:o, s:o, s:s}", "id", (json_int_t)event->id, "time",
 		(json_int_t)event->wall_us, "kind", event_kind_to_string(event->kind), "lease",
 		event->lease ? json_integer(event->lease) : json_null(), "uid",
-		uid_or_null(event->uid), "gpu", view_text(event->gpu), "detail", event->detail);
+		uid_or_null(event->uid), "gpu", text_or_null(event->gpu), "detail", event->detail);
 }

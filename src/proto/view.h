@@ -19,6 +19,3 @@ json_t *view_lease(const struct pool *pool, const struct lease *lease, size_t po
 	int64_t wall_offset_us);
 
 json_t *view_event(const struct event *event);
-
-/* A text, or null if it is NULL or empty. */
-json_t *view_text(const char *s);

@@ -258,18 +258,17 @@ static void happen_to_lease(struct world *w, const struct happens *happens)
 static void check_gpus(struct world *w, const struct queue_start *start)
 {
 	const struct lease *lease = start->lease;
-	struct gpu_set held = pool_held(w->pool), twice = gpu_set_and(held, &start->gpus);
 	struct gpu_set other = gpu_set_minus(start->gpus, &lease->eligible);
 
 	if (lease->state != LEASE_WAITING || !lease->attached)
 		broken(w, lease, "started somebody who does not wait for it");
-	if (!gpu_set_empty(&twice))
-		broken(w, lease, "a GPU is on two leases");
 	if (gpu_set_count(&start->gpus) != lease->request.count)
 		broken(w, lease, "not the number that was asked for");
 	if (!gpu_set_empty(&other))
 		broken(w, lease, "a GPU that does not satisfy the request");
 	gpu_set_foreach (slot, &start->gpus) {
+		if (pool_holder(w->pool, slot))
+			broken(w, lease, "a GPU is on two leases");
 		if (!gpu_is_healthy(&w->pool->gpus[slot]))
 			broken(w, lease, "started on a GPU that is not healthy");
 		if (gpu_is_foreign(&w->pool->gpus[slot])) {

@@ -94,16 +94,6 @@ static void numbers_are_digits_only(void)
 	CHECK(value == UINT64_MAX);
 }
 
-static void booleans(void)
-{
-	bool b = false;
-
-	CHECK(parse_bool("Yes", &b) == 0 && b);
-	CHECK(parse_bool("off", &b) == 0 && !b);
-	CHECK_INT(parse_bool("", &b), -EINVAL);
-	CHECK_INT(parse_bool("2", &b), -EINVAL);
-}
-
 static void durations_are_shown_in_two_units(void)
 {
 	static const struct {
@@ -147,7 +137,6 @@ int main(void)
 	TEST(durations_of_every_form);
 	TEST(sizes_of_every_form);
 	TEST(numbers_are_digits_only);
-	TEST(booleans);
 	TEST(durations_are_shown_in_two_units);
 	TEST(times_are_rfc3339);
 	return tap_done();
