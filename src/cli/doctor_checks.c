@@ -129,7 +129,7 @@ static void look_socket(struct cli *cli, struct finding *finding)
 		finding_set(finding, HEALTH_PROBLEM, "you may not use %s (mode %04o, group %u)",
 			path, st.st_mode & 07777, (unsigned)st.st_gid);
 		finding_fix(finding, "an administrator has to let you in",
-			"usermod -aG '#%u' $USER # then log in again", (unsigned)st.st_gid);
+			"usermod -aG %u $USER # then log in again", (unsigned)st.st_gid);
 	} else {
 		finding_set(finding, HEALTH_OK, "socket %s, mode %04o", path, st.st_mode & 07777);
 	}
