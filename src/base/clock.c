@@ -44,6 +44,7 @@ int clock_init(struct clock *clock, const struct clock_mark *mark)
 	} else {
 		clock->offset_us = mark->offset_us;
 	}
+	clock->wall_offset_us = clock_wall() - clock_now(clock);
 	return 0;
 }
 
@@ -60,9 +61,17 @@ void clock_mark(const struct clock *clock, struct clock_mark *ret)
 	ret->wall_us = clock_wall();
 }
 
+void clock_look(struct clock *clock)
+{
+	int64_t offset_us = clock_wall() - clock_now(clock);
+
+	if (llabs(offset_us - clock->wall_offset_us) > USEC_PER_MSEC)
+		clock->wall_offset_us = offset_us;
+}
+
 int64_t clock_to_wall_offset(const struct clock *clock)
 {
-	return clock_wall() - clock_now(clock);
+	return clock->wall_offset_us;
 }
 
 int64_t clock_to_boottime(const struct clock *clock, int64_t ledger_us)

@@ -30,7 +30,8 @@ struct clock_mark {
 struct clock {
 	char boot_id[BOOT_ID_SIZE];
 	int64_t offset_us;
-	bool new_boot; /* the machine was booted since mark was stored */
+	bool new_boot;          /* the machine was booted since mark was stored */
+	int64_t wall_offset_us; /* as of the latest look */
 };
 
 /* Starts the clock from what was stored (mark.boot_id empty: for the first time). Negative errno if
@@ -43,7 +44,12 @@ int64_t clock_now(const struct clock *clock);
 /* The mark to store: this moment. */
 void clock_mark(const struct clock *clock, struct clock_mark *ret);
 
-/* What to add to a ledger time to show it as CLOCK_REALTIME. */
+/* Looks at the wall clock. To be called before times are shown: whoever compares two of them must
+ * not see the microseconds between two readings of two clocks, so the offset below changes only
+ * when the wall clock moved by more than a millisecond. */
+void clock_look(struct clock *clock);
+
+/* What to add to a ledger time to show it as CLOCK_REALTIME, as of the latest look. */
 int64_t clock_to_wall_offset(const struct clock *clock);
 
 /* CLOCK_BOOTTIME deadline of a ledger time, for timers. TIME_NEVER stays TIME_NEVER. */

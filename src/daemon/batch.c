@@ -406,6 +406,7 @@ static void batch_settle(struct manager *m)
 	struct changes changes;
 	struct error err = { 0 };
 
+	clock_look(&m->clock);
 	batch->settling = true;
 	batch->calls = 0;
 	/* While the store fails, time and queue wait for the next attempt to write: whoever only

@@ -150,6 +150,7 @@ void dispatch(struct manager *m, struct connection *c, const char *text, size_t 
 		connection_refuse(c, &v);
 		return;
 	}
+	clock_look(&m->clock);
 	c->more = call.more;
 	c->oneway = call.oneway;
 	route(m, c, &call);

@@ -143,8 +143,10 @@ static int on_clock_set(sd_event_source *source, int fd, uint32_t revents, void 
 	struct manager *m = userdata;
 	uint64_t expirations;
 
-	if (read(fd, &expirations, sizeof(expirations)) < 0 && errno == ECANCELED)
+	if (read(fd, &expirations, sizeof(expirations)) < 0 && errno == ECANCELED) {
+		clock_look(&m->clock);
 		batch_event(m, EVENT_CLOCK_SET, 0, EVENT_NOBODY, NULL, NULL);
+	}
 	return arm_clock_watch(fd);
 }
 

@@ -57,6 +57,25 @@ static void counts_the_time_that_the_machine_was_off(void)
 	CHECK(near(clock_now(&clock), 1000 * hour_us));
 }
 
+static void shown_times_do_not_jitter(void)
+{
+	struct clock clock;
+	struct clock_mark none = { 0 };
+	int64_t first_us;
+
+	clock_init(&clock, &none);
+	first_us = clock_to_wall_offset(&clock);
+	for (int i = 0; i < 1000; i++) {
+		clock_look(&clock);
+		if (clock_to_wall_offset(&clock) != first_us)
+			CHECK(false);
+	}
+	clock.offset_us -= 10 * USEC_PER_SEC; /* as if the wall clock had been set forward */
+	clock_look(&clock);
+	CHECK(near(clock_to_wall_offset(&clock) - first_us, 10 * USEC_PER_SEC));
+	CHECK(clock_to_wall_offset(&clock) != first_us);
+}
+
 static void never_stays_never(void)
 {
 	struct clock clock = { .offset_us = 5 };
@@ -70,6 +89,7 @@ int main(void)
 	TEST(begins_at_the_wall_clock);
 	TEST(goes_on_within_a_boot_whatever_the_wall_clock_says);
 	TEST(counts_the_time_that_the_machine_was_off);
+	TEST(shown_times_do_not_jitter);
 	TEST(never_stays_never);
 	return tap_done();
 }
