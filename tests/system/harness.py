@@ -10,10 +10,13 @@ import os
 import pwd
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
+
+import pytest
 
 DEADLINE = float(os.environ.get("DIBS_TEST_DEADLINE", "20"))  # seconds for anything that should be quick
 SIM = "8xA100-80G"
@@ -362,3 +365,31 @@ def small_disk(path, size):
         yield path
     finally:
         subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@contextlib.contextmanager
+def process_with_pid(pid, user=None):
+    """A process of that user with a pid that was another's; others may be quicker, so it takes some attempts."""
+    last = Path("/proc/sys/kernel/ns_last_pid")
+    become = demote(user)
+    if not last.exists():
+        pytest.skip("the kernel does not let pids be chosen")
+    end = time.monotonic() + DEADLINE
+    while True:
+        last.write_text(str(pid - 1))
+        got = os.fork()
+        if got == 0:
+            if become:
+                become()
+            signal.pause()
+            os._exit(0)
+        if got == pid:
+            break
+        os.kill(got, signal.SIGKILL)
+        os.waitpid(got, 0)
+        assert time.monotonic() < end, f"pid {pid} is not to be had"
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)

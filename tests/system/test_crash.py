@@ -21,7 +21,6 @@ import socket
 import sqlite3
 import time
 
-import pytest
 from harness import DEADLINE, Varlink, demote, is_sanitized, preload, read_line, wait_exit
 
 KILLS = int(os.environ.get("DIBS_TEST_KILLS", "120" if is_sanitized() else "300"))
@@ -417,46 +416,3 @@ def test_processes_that_ended_while_no_daemon_ran_are_noticed(make_daemon, alice
     assert daemon.lease(lease)["events"][-1]["detail"] == "exited"
     assert all(gpu["state"] == "free" for gpu in daemon.status()["gpus"])
     wait_no_cgroups(daemon)
-
-
-def take_pid(pid):
-    """A child with just that pid, which must be free; None if somebody else was faster."""
-    with open("/proc/sys/kernel/ns_last_pid", "w") as last:
-        last.write(str(pid - 1))
-    child = os.fork()
-    if child == 0:
-        signal.pause()
-        os._exit(0)
-    if child == pid:
-        return child
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
-
-
-def test_a_recycled_pid_is_nobody(make_daemon, alice):
-    """Whoever got the pid of a leader that ended is neither put into its cgroup nor kept for it."""
-    if not os.path.exists("/proc/sys/kernel/ns_last_pid"):
-        pytest.skip("the kernel does not let pids be chosen")
-    daemon = make_daemon().start()
-    for _ in range(20):
-        run = daemon.popen("run", "--", "sh", "-c", "echo; exec cat", user=alice, stdin=-1)
-        read_line(run.stdout)
-        lease = daemon.wait_leases(1, state="active")[0]["id"]
-        daemon.kill()
-        run.stdin.close()
-        run.stdin = None
-        wait_exit(run)
-        stranger = take_pid(run.pid)
-        try:
-            daemon.start()
-            daemon.wait_leases(0, id=lease)
-            if stranger:
-                with open(f"/proc/{stranger}/cgroup") as cgroups:
-                    assert f"lease-{lease}" not in cgroups.read()
-                return
-        finally:
-            if stranger:
-                os.kill(stranger, signal.SIGKILL)
-                os.waitpid(stranger, 0)
-    pytest.fail("no pid could be taken again in 20 attempts")

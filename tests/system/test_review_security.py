@@ -11,11 +11,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
-from harness import DEADLINE, Varlink, cgroup2_mount, demote, preload, read_line, remove_cgroup, wait_exit
+from harness import (
+    DEADLINE, Varlink, cgroup2_mount, demote, preload, process_with_pid, read_line, remove_cgroup, wait_exit,
+)
 
 RUN = {"kind": "run", "count": 1, "wait_us": 0, "command": "x"}
 
@@ -53,29 +54,6 @@ def connection_of_dead_process(path, user):
     connection.socket.settimeout(DEADLINE)
     connection.buffer = b""
     return connection, pid
-
-
-@contextlib.contextmanager
-def process_with_pid(pid, user):
-    """A process of that user that got a pid which was somebody else's."""
-    end = time.monotonic() + DEADLINE
-    while True:
-        Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
-        got = os.fork()
-        if got == 0:
-            demote(user)()
-            signal.pause()
-            os._exit(0)
-        if got == pid:
-            break
-        os.kill(got, signal.SIGKILL)
-        os.waitpid(got, 0)
-        assert time.monotonic() < end, f"pid {pid} is not to be had"
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
 
 
 @pytest.mark.parametrize("kernel, victim", [

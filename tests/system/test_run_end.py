@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import cgroup2_mount, demote, read_line, wait_exit
+from harness import cgroup2_mount, demote, process_with_pid, read_line, wait_exit
 
 needs_cgroup = pytest.mark.skipif(not cgroup2_mount(), reason="no cgroup v2")
 
@@ -110,21 +110,6 @@ def test_nothing_is_left_of_a_run_that_ended(daemon, alice):
     assert not list(daemon.cgroup_root.glob("lease-*"))
 
 
-def become_pid(pid):
-    """A child of ours with just this pid; other processes may be quicker, so it takes some attempts."""
-    for _ in range(200):
-        Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
-        child = os.fork()
-        if child == 0:
-            signal.pause()
-            os._exit(0)
-        if child == pid:
-            return
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    raise AssertionError(f"never got pid {pid}")
-
-
 @pytest.mark.parametrize("cgroups", [True, False], ids=["cgroup", "pidfd"])
 def test_recycled_pid_is_not_taken_for_the_run(make_daemon, alice, cgroups):
     daemon = make_daemon(cgroups=cgroups).start()
@@ -133,16 +118,12 @@ def test_recycled_pid_is_not_taken_for_the_run(make_daemon, alice, cgroups):
     daemon.kill()
     process.kill()
     process.wait()
-    become_pid(process.pid)
-    try:
+    with process_with_pid(process.pid):
         daemon.start()
         daemon.wait_leases(0, deadline=5)
         assert daemon.lease(1)["end"] == "exited"
         assert Path(f"/proc/{process.pid}").exists()
         assert "lease-1" not in Path(f"/proc/{process.pid}/cgroup").read_text()
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        os.waitpid(process.pid, 0)
 
 
 # At its limit
