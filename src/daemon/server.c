@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -21,6 +22,7 @@
 
 #define ACCEPT_MAX     16 /* connections a wake-up, so that others get their turn */
 #define STATUS_PUSH_US (USEC_PER_SEC / 10)
+#define LEASES_MANY    1000
 #define STATUS_WAIT_US USEC_PER_MSEC
 #define FDS_KEPT       512 /* for pidfds of leases, cgroups, database, sensor */
 #define ACCEPT_REST_US USEC_PER_SEC
@@ -129,6 +131,11 @@ const char *server_status(struct server *server, bool continues)
 		return *text;
 	status = api_status(server->manager);
 	*text = status ? message_reply(status, continues) : NULL;
+	if (server->manager->pool->n_leases > LEASES_MANY) {
+		/* Hundreds of thousands of small objects for a moment: back to the system. */
+		json_decref(TAKE_PTR(status));
+		malloc_trim(0);
+	}
 	return *text;
 }
 
