@@ -3,7 +3,7 @@
  * Changes and answers that share one commit.
  *
  * Handlers change the pool in memory and leave their replies here. When the loop has nothing else
- * to do (or the batch is large) it is settled: time is looked at, the queue gets its pass,
+ * to do (or the batch is large or old) it is settled: time is looked at, the queue gets its pass,
  * everything that changed is written in one transaction, and only after the commit effects are
  * applied and replies sent. If the commit fails, the pool is put back to what the store has and
  * every reply becomes a fault: nothing was promised, nothing is half done.

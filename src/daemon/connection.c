@@ -21,8 +21,8 @@
 #define SO_PEERPIDFD 77
 #endif
 
-#define BACKLOG_MAX (8 * 1024 * 1024)  /* bytes unread by a client that gets no more */
-#define HOARD_MAX   (16 * 1024 * 1024) /* the same for all others of one user together */
+#define BACKLOG_MAX (8 * 1024 * 1024)  /* bytes; who leaves more unread is hung up on */
+#define HOARD_MAX   (16 * 1024 * 1024) /* bytes, unread on all other connections of the user */
 
 void connection_free(struct connection *c)
 {
