@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Lists of leases, and one of them with all that is known. */
-
+/* Lists of leases. */
 #include "base/clock.h"
 #include "cli/lease.h"
 #include "cli/public.h"

@@ -186,9 +186,7 @@ static int enqueue(struct manager *m, struct connection *c, struct lease *lease)
 		return r;
 	}
 	m->next_id++;
-	lease->attached = true;
-	watch_of(lease)->connection = c;
-	c->lease = lease;
+	connection_attach(c, lease);
 	batch_touch(m, lease);
 	batch_want_pass(m);
 	return 0;
@@ -255,11 +253,7 @@ static int resume(
 		connection_refuse(c, &v);
 		return 0;
 	}
-	c->lease = lease;
-	lease->attached = true;
-	watch_of(lease)->connection = c;
-	watch_of(lease)->left = false;
-	watch_of(lease)->told_position = 0;
+	connection_attach(c, lease);
 	batch_touch(m, lease);
 	batch_want_pass(m);
 	return 0;

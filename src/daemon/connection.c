@@ -47,6 +47,17 @@ void connection_free(struct connection *c)
 	free(c);
 }
 
+void connection_attach(struct connection *c, struct lease *lease)
+{
+	struct watch *watch = watch_of(lease);
+
+	c->lease = lease;
+	lease->attached = true;
+	watch->connection = c;
+	watch->left = false;
+	watch->told_position = 0;
+}
+
 void connection_detach(struct connection *c)
 {
 	if (c->lease)

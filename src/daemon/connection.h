@@ -35,6 +35,9 @@ int connection_new(
 	struct server *server, int fd, const struct ucred *peer, uid_t account, unsigned rank);
 void connection_free(struct connection *c);
 
+/* From now on it waits for this lease. */
+void connection_attach(struct connection *c, struct lease *lease);
+
 /* It waits for its lease no more, which goes on without it. */
 void connection_detach(struct connection *c);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How a lease moves through its states: waiting -> active -> (grace ->) ended. Only these functions
- * write the state, so the invariants are kept in one place: who waits holds nothing, who ended has
- * a reason and a time.
+ * move a lease that is stored, so the invariants are kept in one place: who waits holds nothing,
+ * who ended has a reason and a time.
  */
 #pragma once
 
