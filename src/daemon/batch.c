@@ -407,6 +407,7 @@ static void batch_settle(struct manager *m)
 	struct error err = { 0 };
 
 	clock_look(&m->clock);
+	sd_event_source_set_enabled(batch->overdue, SD_EVENT_OFF);
 	batch->settling = true;
 	batch->calls = 0;
 	/* While the store fails, time and queue wait for the next attempt to write: whoever only
