@@ -97,7 +97,6 @@ static struct verdict check_gpus(
 static bool is_meant(
 	const struct release_parameters *p, const struct gpu_set *gpus, const struct lease *lease)
 {
-	struct gpu_set common = gpu_set_and(lease->gpus, gpus);
 	json_t *id;
 	size_t i;
 
@@ -106,7 +105,7 @@ static bool is_meant(
 	json_array_foreach (p->ids, i, id)
 		if (json_integer_value(id) == lease->id)
 			return true;
-	return lease_holds(lease) && !gpu_set_empty(&common);
+	return lease_holds(lease) && gpu_set_meet(&lease->gpus, gpus);
 }
 
 /* All that is meant can be ended. */

@@ -101,15 +101,10 @@ static void take_metrics(struct gpu *gpu, const struct gpu *seen)
 	gpu->power_w = seen->power_w;
 }
 
-static bool works(const struct gpu *gpu)
-{
-	return gpu->present && !gpu->fault[0];
-}
-
 /* Journals a GPU that went or came back. */
 static void note_change(struct manager *m, const struct gpu *gpu, bool worked)
 {
-	if (works(gpu) == worked)
+	if (gpu_works(gpu) == worked)
 		return;
 	batch_event(m, worked ? EVENT_GPU_LOST : EVENT_GPU_BACK, 0, EVENT_NOBODY, gpu->uuid,
 		gpu->fault);
@@ -173,7 +168,7 @@ static bool take_seen(
 		if (slots[i] < 0)
 			continue;
 		gpu = &m->pool->gpus[slots[i]];
-		worked = works(gpu) || is_new || !m->serving;
+		worked = gpu_works(gpu) || is_new || !m->serving;
 		gpu_set_add(ret_seen, (unsigned)slots[i]);
 		take_metrics(gpu, &sample->gpus[i]);
 		gpu->present = true;
@@ -192,7 +187,7 @@ static void mark_unseen(struct manager *m, const struct gpu_set *seen, const cha
 {
 	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
 		struct gpu *gpu = &m->pool->gpus[slot];
-		bool worked = works(gpu);
+		bool worked = gpu_works(gpu);
 
 		if (gpu_set_has(seen, slot))
 			continue;

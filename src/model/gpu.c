@@ -38,9 +38,14 @@ bool gpu_is_foreign(const struct gpu *gpu)
 	return false;
 }
 
+bool gpu_works(const struct gpu *gpu)
+{
+	return gpu->present && !gpu->fault[0];
+}
+
 bool gpu_is_healthy(const struct gpu *gpu)
 {
-	return gpu->present && !gpu->fault[0] && !gpu->drained;
+	return gpu_works(gpu) && !gpu->drained;
 }
 
 int64_t gpu_last_use(const struct gpu *gpu, uid_t uid)

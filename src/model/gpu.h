@@ -110,6 +110,9 @@ struct gpu {
 /* Somebody without a lease is on it. */
 bool gpu_is_foreign(const struct gpu *gpu);
 
+/* Present and without a fault; one that does not work is shown as lost. */
+bool gpu_works(const struct gpu *gpu);
+
 /* Present, no fault, not drained: may be handed out when nobody holds or uses it. */
 bool gpu_is_healthy(const struct gpu *gpu);
 

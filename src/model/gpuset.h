@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A set of GPUs of one pool, by slot. A slot is the position of a GPU in pool->gpus: fixed while
- * the daemon lives, meaningless outside it. (UUID, index, minor and CUDA ordinal are the other four
- * numbers of a GPU.)
+ * the daemon serves, meaningless outside it. (UUID, index, minor and CUDA ordinal are the other
+ * four numbers of a GPU.)
  */
 #pragma once
 
@@ -68,6 +68,16 @@ static inline struct gpu_set gpu_set_or(struct gpu_set a, const struct gpu_set *
 	for (unsigned i = 0; i < GPU_SET_WORDS; i++)
 		a.words[i] |= b->words[i];
 	return a;
+}
+
+/* Is any GPU in both? */
+static inline bool gpu_set_meet(const struct gpu_set *a, const struct gpu_set *b)
+{
+	uint64_t any = 0;
+
+	for (unsigned i = 0; i < GPU_SET_WORDS; i++)
+		any |= a->words[i] & b->words[i];
+	return any != 0;
 }
 
 /* The first slot >= from that is in the set, or GPU_MAX. */

@@ -153,7 +153,7 @@ enum gpu_state pool_gpu_state(const struct pool *pool, unsigned slot, const char
 	const struct gpu *gpu = &pool->gpus[slot];
 
 	*ret_reason = "";
-	if (!gpu->present || gpu->fault[0]) {
+	if (!gpu_works(gpu)) {
 		*ret_reason = gpu->fault[0] ? gpu->fault : "the sensor does not see it";
 		return GPU_STATE_LOST;
 	}

@@ -45,23 +45,15 @@ static _printf_(2, 3) void add(struct sentence *s, const char *fmt, ...)
 	s->n = MIN(s->n + (size_t)MAX(n, 0), sizeof(s->text) - 1);
 }
 
-static bool competes(const struct lease *a, const struct lease *b)
-{
-	struct gpu_set common = gpu_set_and(a->eligible, &b->eligible);
-
-	return !gpu_set_empty(&common);
-}
-
 static bool holds_some(const struct lease *lease, const struct gpu_set *gpus)
 {
-	struct gpu_set common = gpu_set_and(lease->gpus, gpus);
-
-	return lease_holds(lease) && !gpu_set_empty(&common);
+	return lease_holds(lease) && gpu_set_meet(&lease->gpus, gpus);
 }
 
 static bool is_ahead(const struct lease *other, const struct lease *lease)
 {
-	return other->state == LEASE_WAITING && other->id < lease->id && competes(other, lease);
+	return other->state == LEASE_WAITING && other->id < lease->id &&
+	       gpu_set_meet(&other->eligible, &lease->eligible);
 }
 
 static void look(const struct pool *pool, const struct lease *lease, struct obstacles *ret)
@@ -71,7 +63,7 @@ static void look(const struct pool *pool, const struct lease *lease, struct obst
 	gpu_set_foreach (slot, &lease->eligible) {
 		const struct gpu *gpu = &pool->gpus[slot];
 
-		if (!gpu->present || gpu->fault[0])
+		if (!gpu_works(gpu))
 			gpu_set_add(&o.lost, slot);
 		else if (gpu->drained)
 			gpu_set_add(&o.drained, slot);
