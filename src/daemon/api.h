@@ -11,7 +11,9 @@
 struct method {
 	const char *name;
 	bool admin;   /* only for administrators */
-	bool changes; /* writes to the journal: counted per user and hour */
+	bool changes; /* counted per user and hour, as it writes to the journal; not what gives
+			 back: there is no more of that than was granted, and it must always be
+			 possible */
 	const struct field *fields;
 	size_t n_fields, parameters_size;
 	const void *defaults; /* of the parameters; NULL = all zero */

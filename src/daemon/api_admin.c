@@ -154,7 +154,7 @@ const struct method api_admin_methods[] = {
 		sizeof(struct drain_parameters), NULL, drain },
 	{ "org.dibs.Undrain", true, true, drain_fields, 1, sizeof(struct drain_parameters), NULL,
 		undrain },
-	{ "org.dibs.AdminRelease", true, true, admin_release_fields,
+	{ "org.dibs.AdminRelease", true, false, admin_release_fields,
 		ELEMENTSOF(admin_release_fields), sizeof(struct admin_release_parameters), NULL,
 		admin_release },
 	{ "org.dibs.ControlSensor", true, true, sensor_fields, ELEMENTSOF(sensor_fields),

@@ -237,7 +237,7 @@ static int show(struct manager *m, struct connection *c, const void *parameters,
 }
 
 const struct method api_lease_methods[] = {
-	{ "org.dibs.Release", false, true, release_fields, ELEMENTSOF(release_fields),
+	{ "org.dibs.Release", false, false, release_fields, ELEMENTSOF(release_fields),
 		sizeof(struct release_parameters), NULL, release },
 	{ "org.dibs.Extend", false, true, extend_fields, ELEMENTSOF(extend_fields),
 		sizeof(struct extend_parameters), NULL, extend },

@@ -9,7 +9,7 @@ import socket
 import subprocess
 
 import pytest
-from harness import DEADLINE, read_line
+from harness import DEADLINE, cgroup2_mount, read_line
 
 
 def run_to_end(daemon, *options):
@@ -202,3 +202,10 @@ def test_an_emptied_state_directory_gives_no_old_process_to_a_new_lease(daemon):
     assert daemon.reserve()["id"] == 2
     daemon.dibs("run", "--", "true")
     assert run.poll() is None
+
+
+def test_doctor_finds_cgroups_where_they_are_mounted_and_names_the_group_of_the_socket(make_daemon, alice):
+    group = 64321  # has no name
+    daemon = make_daemon(config=f"[daemon]\nsocket-mode = 0660\nsocket-group = {group}\n").start()
+    assert f"cgroup v2 at {cgroup2_mount()}\n" in daemon.dibs("doctor", code=None).stdout
+    assert f"usermod -aG {group} $USER" in daemon.dibs("doctor", user=alice, code=1).stdout

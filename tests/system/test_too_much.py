@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import socket
 import time
 
@@ -175,3 +176,30 @@ def test_a_watcher_that_did_not_read_for_a_while_sees_the_present_in_the_end(mak
                 pass
         while slow.receive()["parameters"]["gpus"][4]["state"] != "draining":
             pass
+
+
+def test_too_many_changes_within_an_hour_are_refused_but_never_giving_back(make_daemon, alice, bob):
+    daemon = make_daemon(config="[limits]\nchanges-per-hour = 3\n").start()
+    first = daemon.reserve(user=alice)
+    daemon.dibs("extend", first["id"], "1h", user=alice)
+    second = daemon.reserve(user=alice)
+    said = daemon.dibs("reserve", user=alice, code=3).stderr
+    assert "more than 3 changes within an hour" in said
+    daemon.dibs("extend", first["id"], "1h", user=alice, code=3)
+    assert len(daemon.leases(state="active")) == 2
+    for arguments in (["status"], ["show", first["id"]], ["release", first["id"]], ["release", second["id"]]):
+        daemon.dibs(*arguments, user=alice)
+    assert daemon.leases() == []
+    daemon.reserve(user=bob)
+    for _ in range(4):
+        daemon.reserve()
+
+
+def test_more_changes_are_allowed_after_a_reload(make_daemon, alice):
+    daemon = make_daemon(config="[limits]\nchanges-per-hour = 1\n").start()
+    daemon.reserve(user=alice)
+    daemon.dibs("reserve", user=alice, code=3)
+    daemon.write_config("[limits]\nchanges-per-hour = 2\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_log("was read again")
+    daemon.reserve(user=alice)
