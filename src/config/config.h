@@ -11,6 +11,24 @@
 
 #define CONFIG_PATH "/etc/dibs/dibs.conf"
 
+enum guard_mode { GUARD_OFF, GUARD_WATCH, GUARD_DENY, GUARD_MODE_MAX, GUARD_MODE_INVALID = -22 };
+
+/* "off", "watch", "deny" */
+const char *guard_mode_to_string(enum guard_mode mode);
+enum guard_mode guard_mode_from_string(const char *s);
+
+enum guard_method {
+	GUARD_AUTO,
+	GUARD_FILTER,
+	GUARD_ACL,
+	GUARD_METHOD_MAX,
+	GUARD_METHOD_INVALID = -22
+};
+
+/* "auto", "filter", "acl" */
+const char *guard_method_to_string(enum guard_method method);
+enum guard_method guard_method_from_string(const char *s);
+
 enum visible { VISIBLE_UUID, VISIBLE_INDEX, VISIBLE_MAX };
 
 struct config {
@@ -29,6 +47,22 @@ struct config {
 	/* [sensor] */
 	int64_t sensor_interval_us;
 	int64_t sensor_deadline_us; /* silent for so long: killed and started again */
+	char *sensor_exec; /* a program of the site that is asked instead of the hardware; NULL:
+			      none */
+	/* [guard] */
+	enum guard_mode guard_mode;
+	enum guard_method guard_method;
+	char *session_cgroups;   /* names or absolute paths, comma separated; may be empty */
+	char *container_cgroups; /* the same, of parents of containers: root is denied there too */
+	char *device_majors; /* numbers, comma separated: what may be guarded beside GPUs' own */
+	/* [foreign] */
+	char *foreign_ignore; /* names of programs, comma separated */
+	unsigned foreign_min_memory_mib;
+	/* [idle] 0 = never */
+	int64_t idle_hold_us, idle_run_us, idle_job_us;
+	int64_t idle_grace_us;
+	/* [hook] */
+	char *hook_on_event; /* path of a program; NULL: none */
 	/* [limits] */
 	unsigned connections_per_user;
 	unsigned connections;

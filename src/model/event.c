@@ -16,6 +16,14 @@ static const char *const kinds[EVENT_KIND_MAX] = {
 	[EVENT_UNDRAINED] = "undrained",
 	[EVENT_CLOCK_SET] = "clock-set",
 	[EVENT_STARTED] = "started",
+	[EVENT_FOREIGN] = "foreign",
+	[EVENT_FOREIGN_ENDED] = "foreign-ended",
+	[EVENT_IDLE] = "idle",
+	[EVENT_REVOKED] = "revoked",
+	[EVENT_DEFECT] = "defect",
+	[EVENT_GUARD] = "guard",
+	[EVENT_GIVEN] = "given",
+	[EVENT_SHRUNK] = "shrunk",
 	[EVENT_RECOVERED] = "recovered",
 };
 DEFINE_STRTAB(event_kind, enum event_kind, kinds)

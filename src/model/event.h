@@ -21,6 +21,14 @@ enum event_kind {
 	EVENT_UNDRAINED,
 	EVENT_CLOCK_SET, /* somebody set the wall clock */
 	EVENT_STARTED,   /* the daemon */
+	EVENT_FOREIGN,   /* a user without a lease for a GPU began to use it */
+	EVENT_FOREIGN_ENDED,
+	EVENT_IDLE,      /* the owner of a lease was warned that it will be given back unused */
+	EVENT_REVOKED,   /* processes were asked to let go of a GPU, as their lease has ended */
+	EVENT_DEFECT,    /* the hardware needs repair */
+	EVENT_GUARD,     /* the mode of the guard was changed */
+	EVENT_GIVEN,     /* a lease was handed to another user */
+	EVENT_SHRUNK,    /* a lease gave some of its GPUs back */
 	EVENT_RECOVERED, /* the store, after it could not be written for a while */
 	EVENT_KIND_MAX,
 	EVENT_KIND_INVALID = -22,

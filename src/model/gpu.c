@@ -30,10 +30,20 @@ static const char *const links[GPU_LINK_MAX] = {
 };
 DEFINE_STRTAB(gpu_link, enum gpu_link, links)
 
+static const char *const standings[STANDING_MAX] = {
+	[STANDING_LEASE] = "lease",
+	[STANDING_IGNORED] = "ignored",
+	[STANDING_NO_LEASE] = "no_lease",
+	[STANDING_WRONG_GPU] = "wrong_gpu",
+	[STANDING_ANOTHERS] = "anothers",
+	[STANDING_OUTSIDE] = "outside",
+};
+DEFINE_STRTAB_TO(standing, enum standing, standings)
+
 bool gpu_is_foreign(const struct gpu *gpu)
 {
 	for (size_t i = 0; i < gpu->n_processes; i++)
-		if (gpu->processes[i].lease == 0)
+		if (gpu->processes[i].standing >= STANDING_NO_LEASE)
 			return true;
 	return false;
 }

@@ -14,6 +14,7 @@
 #define GPU_PCI_SIZE    32
 #define GPU_REASON_SIZE 200
 #define GPU_RECENT_MAX  32
+#define GPU_NODES_MAX   8
 #define GPU_UNKNOWN     (-1) /* of every metric that the hardware does not tell */
 
 enum gpu_vendor {
@@ -59,6 +60,27 @@ enum gpu_link {
 const char *gpu_link_to_string(enum gpu_link link);
 enum gpu_link gpu_link_from_string(const char *s);
 
+/* Why a process is or is not to be on a GPU; from STANDING_NO_LEASE on it is foreign use. */
+enum standing {
+	STANDING_LEASE,     /* by the lease that it names */
+	STANDING_IGNORED,   /* of the system, or too small to count */
+	STANDING_NO_LEASE,  /* its user has none */
+	STANDING_WRONG_GPU, /* its user has a lease, but for other GPUs */
+	STANDING_ANOTHERS,  /* the GPU is leased to somebody else */
+	STANDING_OUTSIDE,   /* the GPU is leased to its user for a run that it is no part of */
+	STANDING_MAX,
+	STANDING_INVALID = -22,
+};
+
+/* "lease", "ignored", "no_lease", "wrong_gpu", "anothers", "outside" */
+const char *standing_to_string(enum standing standing);
+
+/* One character device whose opening gives access to a GPU. MIG instances of one card share the
+ * node of the card. */
+struct gpu_node {
+	uint32_t major, minor;
+};
+
 struct gpu_process {
 	pid_t pid;
 	int64_t memory_mib; /* or GPU_UNKNOWN */
@@ -66,8 +88,10 @@ struct gpu_process {
 	uint64_t start_ticks; /* field 22 of /proc/PID/stat: tells a recycled pid; 0 = already gone
 			       */
 	uid_t uid;            /* (uid_t)-1 = unknown */
-	int64_t lease;        /* id of the lease that covers it, 0 = none: foreign use */
-	char command[64];     /* sanitized */
+	enum standing standing;
+	int64_t lease;      /* STANDING_LEASE: id of that lease, else 0 */
+	char command[64];   /* sanitized */
+	char container[64]; /* "docker:name", sanitized; empty = in none */
 };
 
 /* When somebody last held this GPU; the caller's most recent GPUs are still warm for them. */
@@ -86,6 +110,8 @@ struct gpu {
 	int minor;             /* /dev/nvidiaN or renderD; GPU_UNKNOWN if there is none */
 	int64_t memory_mib;    /* of the card, or GPU_UNKNOWN (GB10) */
 	uint8_t link[GPU_MAX]; /* enum gpu_link to the GPU in that slot */
+	struct gpu_node nodes[GPU_NODES_MAX];
+	unsigned n_nodes;
 
 	/* Of the latest sample: */
 	bool present;
@@ -94,12 +120,22 @@ struct gpu {
 	int utilization; /* percent */
 	int temperature_c;
 	int power_w;
+	char defect[GPU_REASON_SIZE];  /* needs repair, even if it works just now; empty = none */
 	struct gpu_process *processes; /* owned */
 	size_t n_processes;
+	bool processes_unknown; /* the hardware does not list them: those who have a node open count
+				 */
 
 	/* Decided by administrators: */
 	bool drained;
 	char drain_reason[GPU_REASON_SIZE];
+
+	/* A lease that has ended, or that gave this GPU back, while the guard denies: the GPU is
+	 * not handed out until nobody has it open by that right any more. 0 = none. */
+	int64_t revoking;
+	/* When an administrator last said that it is repaired (ledger time); what the kernel logged
+	 * before that counts no more. */
+	int64_t trusted_since_us;
 
 	/* History, for the choice of GPUs: */
 	int64_t free_since_us; /* ledger time when its last lease ended, 0 = never leased */
@@ -113,7 +149,8 @@ bool gpu_is_foreign(const struct gpu *gpu);
 /* Present and without a fault; one that does not work is shown as lost. */
 bool gpu_works(const struct gpu *gpu);
 
-/* Present, no fault, not drained: may be handed out when nobody holds or uses it. */
+/* Present, no fault, not drained: may be handed out when nobody holds or uses it, and nothing is
+ * being revoked on it. */
 bool gpu_is_healthy(const struct gpu *gpu);
 
 /* When uid last held this GPU (ledger time); 0 = never, or too long ago to be remembered. */

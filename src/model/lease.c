@@ -30,6 +30,7 @@ static const char *const ends[LEASE_END_MAX] = {
 	[LEASE_END_GONE] = "gone",
 	[LEASE_END_TIMEOUT] = "timeout",
 	[LEASE_END_REBOOT] = "reboot",
+	[LEASE_END_IDLE] = "idle",
 };
 DEFINE_STRTAB(lease_end, enum lease_end, ends)
 

@@ -43,6 +43,7 @@ enum lease_end {
 	LEASE_END_GONE,     /* the client that waited went away */
 	LEASE_END_TIMEOUT,  /* waited as long as it wished to */
 	LEASE_END_REBOOT,   /* run: the machine was booted */
+	LEASE_END_IDLE,     /* its GPUs were not used for too long */
 	LEASE_END_MAX,
 	LEASE_END_INVALID = -22,
 };
@@ -77,6 +78,12 @@ struct lease {
 	uint64_t start_ticks; /* field 22 of /proc/PID/stat */
 	char *cgroup; /* absolute path of the cgroup of a run; owned; NULL = only the leader counts
 		       */
+
+	/* How long its GPUs have done nothing, by ledger time; see policy/idle.h. Not stored: a
+	 * daemon that starts watches anew. */
+	int64_t active_us;       /* when they last did something; 0 = not watched yet */
+	int64_t idle_release_us; /* its owner was warned, and it is given back then; 0 = not warned
+				  */
 
 	/* Waiting: can be granted only while its client listens. Not stored. */
 	bool attached;

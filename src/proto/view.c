@@ -30,10 +30,12 @@ static json_t *view_processes(const struct gpu *gpu)
 		const struct gpu_process *p = &gpu->processes[i];
 
 		json_array_append_new(
-			array, json_pack("{s:i, s:o, s:s, s:o, s:o}", "pid", (int)p->pid, "uid",
-				       uid_or_null(p->uid), "command", p->command, "memory_mib",
-				       known(p->memory_mib), "lease",
-				       p->lease ? json_integer(p->lease) : json_null()));
+			array, json_pack("{s:i, s:o, s:s, s:o, s:o, s:s, s:o}", "pid", (int)p->pid,
+				       "uid", uid_or_null(p->uid), "command", p->command,
+				       "memory_mib", known(p->memory_mib), "lease",
+				       p->lease ? json_integer(p->lease) : json_null(), "standing",
+				       standing_to_string(p->standing), "container",
+				       text_or_null(p->container)));
 	}
 	return array;
 }
@@ -45,20 +47,35 @@ static json_t *view_holders(const struct pool *pool, unsigned slot)
 	return holder ? json_pack("[I]", (json_int_t)holder->id) : json_array();
 }
 
+static json_t *view_nodes(const struct gpu *gpu)
+{
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < gpu->n_nodes; i++) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "%u:%u", gpu->nodes[i].major, gpu->nodes[i].minor);
+		json_array_append_new(array, json_string(text));
+	}
+	return array;
+}
+
 json_t *view_gpu(const struct pool *pool, unsigned slot, int64_t wall_offset_us)
 {
 	const struct gpu *gpu = &pool->gpus[slot];
 	const char *reason;
 	enum gpu_state state = pool_gpu_state(pool, slot, &reason);
 
-	return json_pack("{s:i, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o}",
+	return json_pack(
+		"{s:i, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}",
 		"index", gpu->index, "uuid", gpu->uuid, "model", gpu->model, "vendor",
 		gpu_vendor_to_string(gpu->vendor), "memory_mib", known(gpu->memory_mib),
 		"memory_used_mib", known(gpu->memory_used_mib), "utilization",
 		known(gpu->utilization), "temperature_c", known(gpu->temperature_c), "power_w",
 		known(gpu->power_w), "state", gpu_state_to_string(state), "reason",
 		text_or_null(reason), "leases", view_holders(pool, slot), "processes",
-		view_processes(gpu), "free_since", moment(gpu->free_since_us, wall_offset_us));
+		view_processes(gpu), "free_since", moment(gpu->free_since_us, wall_offset_us),
+		"nodes", view_nodes(gpu));
 }
 
 static json_t *view_indices(const struct pool *pool, const struct gpu_set *set)
@@ -84,7 +101,8 @@ json_t *view_gpus(const struct pool *pool, const struct gpu_set *set, int64_t wa
 json_t *view_lease(
 	const struct pool *pool, const struct lease *lease, size_t position, int64_t wall_offset_us)
 {
-	return json_pack("{s:I, s:s, s:s, s:I, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+	return json_pack(
+		"{s:I, s:s, s:s, s:I, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 		"id", (json_int_t)lease->id, "kind", lease_kind_to_string(lease->kind), "state",
 		lease_state_to_string(lease->state), "uid", (json_int_t)lease->uid, "gpus",
 		view_indices(pool, &lease->gpus), "count", (int)lease->request.count, "submitted",
@@ -96,7 +114,9 @@ json_t *view_lease(
 					     : json_string(lease_end_to_string(lease->end)),
 		"command", text_or_null(lease->request.command), "note",
 		text_or_null(lease->request.note), "position",
-		position ? json_integer((json_int_t)position) : json_null());
+		position ? json_integer((json_int_t)position) : json_null(), "idle_since",
+		lease_holds(lease) ? moment(lease->active_us, wall_offset_us) : json_null(),
+		"idle_release", moment(lease->idle_release_us, wall_offset_us));
 }
 
 json_t *view_event(const struct event *event)

@@ -10,7 +10,9 @@ import pytest
 from fake_nvml import FakeNvml
 from harness import Daemon, install_programs
 
-USERS = ["dibs-t-alice", "dibs-t-bob", "dibs-t-carol"]
+# Two runs on one machine need users of their own.
+PREFIX = "dibs-" + os.environ.get("DIBS_TEST_USERS", "t")
+USERS = [f"{PREFIX}-alice", f"{PREFIX}-bob", f"{PREFIX}-carol"]
 
 
 def pytest_configure(config):

@@ -350,12 +350,12 @@ def test_release_is_all_or_nothing(daemon, alice, bob):
     (["--gpu", "5"], 2, "GPU 5 is not leased"),
     (["--gpu", "88"], 2, "GPU 88 does not exist; this machine has 0-7"),
     (["1", "--all"], 2, "give either IDs, or --gpu, or --all"),
-    (["1"], 3, "hold #1 belongs to dibs-t-bob, only they can release it; ask them, or an administrator"),
-    (["--gpu", "0"], 3, "hold #1 belongs to dibs-t-bob, only they can release it; ask them, or an administrator"),
+    (["1"], 3, "hold #1 belongs to {bob}, only they can release it; ask them, or an administrator"),
+    (["--gpu", "0"], 3, "hold #1 belongs to {bob}, only they can release it; ask them, or an administrator"),
 ])
 def test_release_says_what_it_cannot(daemon, alice, bob, arguments, code, sentence):
     hold = daemon.reserve(user=bob)["id"]
-    assert daemon.dibs("release", *arguments, user=alice, code=code).stderr == f"dibs: {sentence}\n"
+    assert daemon.dibs("release", *arguments, user=alice, code=code).stderr == f"dibs: {sentence.format(bob=bob)}\n"
     assert [lease["id"] for lease in daemon.leases()] == [hold]
 
 

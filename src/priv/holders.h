@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who has a character device open: a gate acts at open(), so whoever loses a right is found by
+ * this. /proc/PID/fd of every process, and of threads that have a table of descriptors of their
+ * own, compared by st_rdev. A scan is done in steps, so that ten thousand processes do not hold up
+ * the loop. Processes come and go meanwhile: only a whole scan that found nobody says that nobody
+ * is left, and even that one does not see a descriptor on its way through a socket, nor a mapping
+ * without one.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct holder {
+	pid_t pid;
+	uint64_t start_ticks;
+	uid_t uid; /* the real one */
+	uint32_t major, minor;
+};
+
+struct holders;
+
+/* A new scan for these devices (n pairs). NULL without memory. */
+struct holders *holders_new(const uint32_t (*devices)[2], size_t n);
+struct holders *holders_free(struct holders *scan);
+
+/* Looks at processes until budget_us is used up, at one at least. 1: call again; 0: all were looked
+ * at; or a negative errno (what could not be told for want of memory or descriptors fails the
+ * scan). */
+int holders_step(struct holders *scan, int64_t budget_us);
+
+/* What was found until now: one entry a process and device, never for kernel threads or ourselves.
+ * Borrowed. */
+const struct holder *holders_found(const struct holders *scan, size_t *ret_n);
+
+/* Sends sig to just that process, if it still has the device open. -ESRCH: it ended, or its pid is
+ * another's now, or it let go. */
+int holder_signal(const struct holder *holder, int sig);
