@@ -65,7 +65,7 @@ static int parse_options(int argc, char **argv, struct manager_options *ret)
 static int check_sim(const char *spec, struct error *err)
 {
 	void *context;
-	int r = backend_sim.open(spec, &context, err);
+	int r = backend_sim.open(&(struct backend_options){ .argument = spec }, &context, err);
 
 	if (r >= 0)
 		backend_sim.close(context);

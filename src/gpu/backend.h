@@ -6,12 +6,17 @@
 
 #include "gpu/sample.h"
 
+struct backend_options {
+	const char *argument; /* of the option that chose this backend (--sim SPEC); NULL = none */
+	const char *sysroot;  /* before /proc, /sys and /dev, for captured trees; NULL = none */
+};
+
 struct backend {
 	const char *name;
 
-	/* *ret_context is the backend's own. argument: what --sim was given, else NULL. Fails with
-	 * a sentence when this machine has none of its kind. */
-	int (*open)(const char *argument, void **ret_context, struct error *err);
+	/* *ret_context is the backend's own; the options live as long as it. Fails with a sentence
+	 * when this machine has none of its kind. */
+	int (*open)(const struct backend_options *options, void **ret_context, struct error *err);
 
 	/* Fills an empty sample. A GPU that fails alone gets its fault set; a failure of everything
 	 * is the return value, and the caller closes and opens again. */

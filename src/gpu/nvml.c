@@ -397,7 +397,7 @@ static void nvml_close(void *context)
 	free(nvml);
 }
 
-static int nvml_open(const char *argument, void **ret_context, struct error *err)
+static int nvml_open(const struct backend_options *options, void **ret_context, struct error *err)
 {
 	struct nvml *nvml = calloc(1, sizeof(*nvml));
 	int r;

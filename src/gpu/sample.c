@@ -11,13 +11,16 @@
 #include "gpu/sample.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "base/text.h"
 
-#define INDEX_MAX 9999
 #define PID_LIMIT 4194304 /* PID_MAX_LIMIT of linux/threads.h */
+#define NODE_SIZE sizeof("4095:1048575")
 
 struct sample *sample_new(void)
 {
@@ -83,6 +86,37 @@ int sample_add_process(struct gpu *gpu, pid_t pid, int64_t memory_mib)
 	return 0;
 }
 
+int sample_add_node(struct gpu *gpu, uint64_t major, uint64_t minor)
+{
+	if (major > SAMPLE_MAJOR_MAX || minor > SAMPLE_MINOR_MAX)
+		return -EINVAL;
+	for (unsigned i = 0; i < gpu->n_nodes; i++)
+		if (gpu->nodes[i].major == major && gpu->nodes[i].minor == minor)
+			return 0;
+	if (gpu->n_nodes == GPU_NODES_MAX)
+		return -ENOSPC;
+	gpu->nodes[gpu->n_nodes++] = (struct gpu_node){ (uint32_t)major, (uint32_t)minor };
+	return 0;
+}
+
+int sample_add_node_text(struct gpu *gpu, const char *text)
+{
+	char copy[NODE_SIZE], *colon;
+	uint64_t major, minor;
+
+	if (strlen(text) >= sizeof(copy))
+		return -EINVAL;
+	text_copy(copy, sizeof(copy), text);
+	colon = strchr(copy, ':');
+	if (!colon)
+		return -EINVAL;
+	*colon = '\0';
+	if (parse_uint(copy, 0, SAMPLE_MAJOR_MAX, &major) < 0 ||
+		parse_uint(colon + 1, 0, SAMPLE_MINOR_MAX, &minor) < 0)
+		return -EINVAL;
+	return sample_add_node(gpu, major, minor);
+}
+
 bool sample_uuid_valid(const char *uuid)
 {
 	size_t n = strspn(uuid, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -98,15 +132,30 @@ static json_t *number(int64_t value)
 
 static json_t *encode_processes(const struct gpu *gpu)
 {
-	_cleanup_(json_decrefp) json_t *array = json_array();
+	_cleanup_(json_decrefp) json_t *array = gpu->processes_unknown ? json_null() : json_array();
 
-	for (size_t i = 0; i < gpu->n_processes; i++)
+	for (size_t i = 0; i < gpu->n_processes && !gpu->processes_unknown; i++)
 		if (json_array_append_new(
 			    array, json_pack("{s:i, s:o, s:s}", "pid", (int)gpu->processes[i].pid,
 					   "memory_mib", number(gpu->processes[i].memory_mib),
 					   "command", gpu->processes[i].command)) < 0)
 			return NULL;
 	return TAKE_PTR(array);
+}
+
+/* NULL for none: the key is left out. */
+static json_t *encode_nodes(const struct gpu *gpu)
+{
+	json_t *array = gpu->n_nodes > 0 ? json_array() : NULL;
+
+	for (unsigned i = 0; i < gpu->n_nodes; i++) {
+		char text[NODE_SIZE];
+
+		snprintf(text, sizeof(text), "%" PRIu32 ":%" PRIu32, gpu->nodes[i].major,
+			gpu->nodes[i].minor);
+		json_array_append_new(array, json_string(text));
+	}
+	return array;
 }
 
 static json_t *encode_links(const struct gpu *gpu, unsigned n)
@@ -122,14 +171,16 @@ static json_t *encode_links(const struct gpu *gpu, unsigned n)
 
 static json_t *encode_gpu(const struct gpu *gpu, unsigned n)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:s*, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:s*, s:s*, "
+			 "s:o*, s:o, s:o}",
 		"uuid", gpu->uuid, "model", gpu->model, "pci", gpu->pci, "vendor",
 		gpu_vendor_to_string(gpu->vendor), "index", gpu->index, "minor", number(gpu->minor),
 		"memory_mib", number(gpu->memory_mib), "memory_used_mib",
 		number(gpu->memory_used_mib), "utilization", number(gpu->utilization),
 		"temperature_c", number(gpu->temperature_c), "power_w", number(gpu->power_w),
-		"fault", gpu->fault[0] ? gpu->fault : NULL, "links", encode_links(gpu, n),
-		"processes", encode_processes(gpu));
+		"fault", gpu->fault[0] ? gpu->fault : NULL, "defect",
+		gpu->defect[0] ? gpu->defect : NULL, "nodes", encode_nodes(gpu), "links",
+		encode_links(gpu, n), "processes", encode_processes(gpu));
 }
 
 char *sample_encode(const struct sample *sample)
@@ -193,6 +244,9 @@ static int decode_processes(const json_t *array, struct gpu *gpu, struct error *
 	size_t i;
 	json_t *entry;
 
+	gpu->processes_unknown = json_is_null(array);
+	if (gpu->processes_unknown)
+		return 0;
 	if (!json_is_array(array))
 		return refuse(err, "\"processes\" is no array");
 	if (json_array_size(array) > SAMPLE_PROCESSES_MAX)
@@ -238,9 +292,30 @@ static int decode_links(const json_t *array, unsigned n, struct gpu *gpu, struct
 	return 0;
 }
 
+/* array may be NULL: a GPU need not tell its nodes. */
+static int decode_nodes(const json_t *array, struct gpu *gpu, struct error *err)
+{
+	size_t i;
+	json_t *entry;
+
+	if (array && !json_is_array(array))
+		return refuse(err, "\"nodes\" is no array");
+	if (json_array_size(array) > GPU_NODES_MAX)
+		return refuse(err, "too many nodes of one GPU");
+	json_array_foreach (array, i, entry) {
+		const char *text = json_string_value(entry);
+
+		if (!text || sample_add_node_text(gpu, text) < 0)
+			return refuse(err, "\"nodes\" has one that is not MAJOR:MINOR");
+		if (gpu->n_nodes != i + 1)
+			return refuse(err, "\"nodes\" has one twice");
+	}
+	return 0;
+}
+
 struct texts {
-	const char *uuid, *model, *pci, *vendor,
-		*fault; /* borrowed from the JSON; fault may be NULL */
+	/* borrowed from the JSON; fault and defect may be NULL */
+	const char *uuid, *model, *pci, *vendor, *fault, *defect;
 };
 
 static int decode_texts(const struct texts *texts, struct gpu *gpu, struct error *err)
@@ -258,6 +333,9 @@ static int decode_texts(const struct texts *texts, struct gpu *gpu, struct error
 	if (texts->fault &&
 		(!texts->fault[0] || decode_text(texts->fault, gpu->fault, sizeof(gpu->fault)) < 0))
 		return refuse(err, "\"fault\" is empty or too long");
+	if (texts->defect && (!texts->defect[0] || decode_text(texts->defect, gpu->defect,
+							   sizeof(gpu->defect)) < 0))
+		return refuse(err, "\"defect\" is empty or too long");
 	return 0;
 }
 
@@ -276,7 +354,7 @@ static const struct {
 	const char *key;
 	int64_t max;
 } metrics[METRICS] = {
-	[INDEX] = { "index", INDEX_MAX },
+	[INDEX] = { "index", SAMPLE_INDEX_MAX },
 	[MINOR] = { "minor", SAMPLE_MINOR_MAX },
 	[MEMORY] = { "memory_mib", SAMPLE_MEMORY_MAX },
 	[MEMORY_USED] = { "memory_used_mib", SAMPLE_MEMORY_MAX },
@@ -308,23 +386,26 @@ static int decode_metrics(json_t *const json[METRICS], struct gpu *gpu, struct e
 static int decode_gpu(json_t *json, unsigned n, struct gpu *gpu, struct error *err)
 {
 	struct texts texts = { 0 };
-	json_t *metric[METRICS], *links, *processes;
+	json_t *metric[METRICS], *links, *processes, *nodes = NULL;
 	json_error_t why;
 	int r;
 
 	if (json_unpack_ex(json, &why, JSON_STRICT,
-		    "{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s?s, s:o, s:o}",
+		    "{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s?s, s?s, s?o, s:o, "
+		    "s:o}",
 		    "uuid", &texts.uuid, "model", &texts.model, "pci", &texts.pci, "vendor",
 		    &texts.vendor, metrics[INDEX].key, &metric[INDEX], metrics[MINOR].key,
 		    &metric[MINOR], metrics[MEMORY].key, &metric[MEMORY], metrics[MEMORY_USED].key,
 		    &metric[MEMORY_USED], metrics[UTILIZATION].key, &metric[UTILIZATION],
 		    metrics[TEMPERATURE].key, &metric[TEMPERATURE], metrics[POWER].key,
-		    &metric[POWER], "fault", &texts.fault, "links", &links, "processes",
-		    &processes) < 0)
+		    &metric[POWER], "fault", &texts.fault, "defect", &texts.defect, "nodes", &nodes,
+		    "links", &links, "processes", &processes) < 0)
 		return refuse_json(err, &why);
 	r = decode_texts(&texts, gpu, err);
 	if (r >= 0)
 		r = decode_metrics(metric, gpu, err);
+	if (r >= 0)
+		r = decode_nodes(nodes, gpu, err);
 	if (r >= 0)
 		r = decode_links(links, n, gpu, err);
 	if (r >= 0)

@@ -3,7 +3,8 @@
  * GPUs that do not exist, for trying dibs out and for tests.
  *
  * They are built once from the SPEC and copied into every sample. What is easily confused on real
- * machines is different on purpose: minors run against the indices. UUIDs are a function of model
+ * machines is different on purpose: minors run against the indices. The nodes are 120:MINOR, which
+ * no driver has. UUIDs are a function of model
  * and index, so that a daemon that is started again, or with more GPUs, finds its old ones.
  */
 #include "gpu/backend.h"
@@ -16,6 +17,7 @@
 #include "base/text.h"
 
 #define NVLINK_GROUP 4
+#define LOCAL_MAJOR  120 /* "local/experimental use" of Documentation/admin-guide/devices.txt */
 
 /* One "4xH100-80G" of a SPEC. */
 struct part {
@@ -115,6 +117,7 @@ static void finish(struct sample *sample)
 
 	for (unsigned i = 0; i < n; i++) {
 		sample->gpus[i].minor = (int)(n - 1 - i);
+		sample_add_node(&sample->gpus[i], LOCAL_MAJOR, n - 1 - i);
 		for (unsigned j = 0; j < i; j++) {
 			uint8_t *link = &sample->gpus[i].link[j];
 
@@ -125,10 +128,10 @@ static void finish(struct sample *sample)
 	}
 }
 
-static int sim_open(const char *argument, void **ret_context, struct error *err)
+static int sim_open(const struct backend_options *options, void **ret_context, struct error *err)
 {
 	_cleanup_(sample_freep) struct sample *sample = sample_new();
-	_cleanup_(freep) char *copy = strdup(argument);
+	_cleanup_(freep) char *copy = strdup(options->argument);
 	char *cursor = copy, *text;
 
 	if (!sample || !copy)

@@ -60,5 +60,5 @@ unsigned pool_sort_gpus(
 	const struct pool *pool, const struct gpu_set *set, unsigned ret_slots[GPU_MAX]);
 
 /* Slots as "0,1,5": indices in rising order. Buffers of GPU_LIST_SIZE always suffice. */
-#define GPU_LIST_SIZE (GPU_MAX * 4)
+#define GPU_LIST_SIZE (GPU_MAX * sizeof("9999")) /* SAMPLE_INDEX_MAX, and a comma */
 void pool_format_gpus(const struct pool *pool, const struct gpu_set *set, char *dst, size_t size);

@@ -28,7 +28,7 @@
 
 struct sensor {
 	const struct backend *backend;
-	const char *argument; /* borrowed from the command line; NULL = none */
+	struct backend_options options; /* borrowed from the command line */
 	int interval_ms;
 	void *context; /* owned; NULL = not open */
 	struct sample *sample;
@@ -37,10 +37,11 @@ struct sensor {
 };
 
 static const char help[] =
-	"Usage: dibs-sensor [--sim SPEC] [--interval-ms N]\n"
+	"Usage: dibs-sensor [--sim SPEC] [--sysroot DIR] [--interval-ms N]\n"
 	"Reads the GPUs of this machine and writes one line of JSON a sample; run by dibsd.\n"
 	"\n"
 	"  --sim SPEC        simulated GPUs, as 8xA100-80G or 4xH100-80G,4xV100-32G\n"
+	"  --sysroot DIR     read proc, sys and dev below it: a captured tree\n"
 	"  --interval-ms N   milliseconds between samples (1000)\n"
 	"  --help, --version\n";
 
@@ -49,6 +50,7 @@ static int parse_options(struct sensor *sensor, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "sim", required_argument, NULL, 's' },
+		{ "sysroot", required_argument, NULL, 'r' },
 		{ "interval-ms", required_argument, NULL, 'i' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -61,7 +63,10 @@ static int parse_options(struct sensor *sensor, int argc, char **argv)
 		switch (c) {
 		case 's':
 			sensor->backend = &backend_sim;
-			sensor->argument = optarg;
+			sensor->options.argument = optarg;
+			break;
+		case 'r':
+			sensor->options.sysroot = optarg;
 			break;
 		case 'i':
 			if (parse_uint(optarg, 1, INTERVAL_MAX_MS, &interval) < 0) {
@@ -104,7 +109,7 @@ static int try_sample(struct sensor *sensor, struct error *err)
 
 	sample_clear(sensor->sample);
 	if (!sensor->context)
-		r = sensor->backend->open(sensor->argument, &sensor->context, err);
+		r = sensor->backend->open(&sensor->options, &sensor->context, err);
 	if (r >= 0)
 		r = sensor->backend->read(sensor->context, sensor->sample, err);
 	if (r >= 0)

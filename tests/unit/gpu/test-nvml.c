@@ -63,7 +63,7 @@ static void tear_down(struct fixture *f)
 static int set_up(struct fixture *f)
 {
 	f->sample = sample_new();
-	return backend_nvml.open(NULL, &f->context, &f->err);
+	return backend_nvml.open(&(struct backend_options){ 0 }, &f->context, &f->err);
 }
 
 static int read_again(struct fixture *f)
@@ -399,7 +399,7 @@ static void an_xid_ends_the_wait_and_stays(void)
 	/* A new sensor begins anew. */
 	backend_nvml.close(f.context);
 	f.context = NULL;
-	CHECK_INT(backend_nvml.open(NULL, &f.context, &f.err), 0);
+	CHECK_INT(backend_nvml.open(&(struct backend_options){ 0 }, &f.context, &f.err), 0);
 	CHECK_INT(read_again(&f), 0);
 	CHECK_STR(f.sample->gpus[1].fault, "");
 }

@@ -62,6 +62,10 @@ static void survives_the_line(void)
 	gpu->power_w = 700;
 	gpu->link[1] = other->link[0] = GPU_LINK_NVLINK;
 	text_copy(other->fault, sizeof(other->fault), "XID 79");
+	text_copy(other->defect, sizeof(other->defect), "reset it");
+	CHECK_INT(sample_add_node(other, 195, 7), 0);
+	CHECK_INT(sample_add_node_text(other, "4095:1048575"), 0);
+	gpu->processes_unknown = true;
 	CHECK_INT(sample_add_process(other, 4711, 512), 0);
 	CHECK_INT(sample_add_process(other, 4712, GPU_UNKNOWN), 0);
 	text_copy(other->processes[0].command, sizeof(other->processes[0].command), "python x.py");
@@ -76,6 +80,14 @@ static void survives_the_line(void)
 	CHECK_INT(after->gpus[1].power_w, GPU_UNKNOWN);
 	CHECK(after->gpus[1].present);
 	CHECK_STR(after->gpus[1].fault, "XID 79");
+	CHECK_STR(after->gpus[1].defect, "reset it");
+	CHECK_STR(after->gpus[0].defect, "");
+	CHECK_INT(after->gpus[0].n_nodes, 0);
+	CHECK_INT(after->gpus[1].n_nodes, 2);
+	CHECK_INT(after->gpus[1].nodes[0].major, 195);
+	CHECK_INT(after->gpus[1].nodes[1].minor, 1048575);
+	CHECK(after->gpus[0].processes_unknown);
+	CHECK(!after->gpus[1].processes_unknown);
 	CHECK_INT(after->gpus[1].n_processes, 2);
 	CHECK_INT(after->gpus[1].processes[1].memory_mib, GPU_UNKNOWN);
 	CHECK_INT(after->gpus[1].link[0], GPU_LINK_NVLINK);
@@ -113,6 +125,25 @@ static void the_fullest_sample_fits(void)
 	CHECK(strlen(line) < SAMPLE_LINE_MAX);
 	CHECK_INT(sample_decode(line, strlen(line), sample, NULL), 0);
 	CHECK_INT(sample->n_gpus, GPU_MAX);
+}
+
+static void nodes_are_devices(void)
+{
+	_cleanup_(sample_freep) struct sample *sample = sample_new();
+	struct gpu *gpu = add(sample, "GPU-1");
+	static const char *const bad[] = { "", ":", "195", "195:", ":0", "195:0:0", "195:-1",
+		" 195:0", "195: 0", "195:0\n", "0x1:0", "4096:0", "0:1048576",
+		"1:18446744073709551616", "0000000000000:0" };
+
+	for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+		CHECK_INT(sample_add_node_text(gpu, bad[i]), -EINVAL);
+	CHECK_INT(sample_add_node(gpu, SAMPLE_MAJOR_MAX + 1, 0), -EINVAL);
+	CHECK_INT(sample_add_node(gpu, 0, SAMPLE_MINOR_MAX + 1), -EINVAL);
+	for (unsigned i = 0; i < GPU_NODES_MAX; i++)
+		CHECK_INT(sample_add_node(gpu, 195, i), 0);
+	CHECK_INT(sample_add_node(gpu, 195, 0), 0);
+	CHECK_INT(sample_add_node(gpu, 195, GPU_NODES_MAX), -ENOSPC);
+	CHECK_INT(gpu->n_nodes, GPU_NODES_MAX);
 }
 
 static void processes_have_a_limit(void)
@@ -199,6 +230,7 @@ static void refuses_values_out_of_range(void)
 		{ "\"nvidia\"", "\"matrox\"" },
 		{ "\"nvidia\"", "null" },
 		{ "\"index\":0", "\"index\":-1" },
+		{ "\"index\":0", "\"index\":10000" },
 		{ "\"index\":0", "\"index\":null" },
 		{ "\"index\":0", "\"index\":0.0" },
 		{ "\"index\":0", "\"index\":\"0\"" },
@@ -217,12 +249,24 @@ static void refuses_values_out_of_range(void)
 		{ "\"power_w\":60,", "" },
 		{ "\"power_w\":60", "\"power_w\":60,\"fault\":\"\"" },
 		{ "\"power_w\":60", "\"power_w\":60,\"fault\":null" },
+		{ "\"power_w\":60", "\"power_w\":60,\"defect\":\"\"" },
+		{ "\"power_w\":60", "\"power_w\":60,\"defect\":null" },
+		{ "\"power_w\":60", "\"power_w\":60,\"nodes\":null" },
+		{ "\"power_w\":60", "\"power_w\":60,\"nodes\":\"195:0\"" },
+		{ "\"power_w\":60", "\"power_w\":60,\"nodes\":[195]" },
+		{ "\"power_w\":60", "\"power_w\":60,\"nodes\":[\"195\"]" },
+		{ "\"power_w\":60", "\"power_w\":60,\"nodes\":[\"4096:0\"]" },
+		{ "\"power_w\":60", "\"power_w\":60,\"nodes\":[\"195:0\",\"195:0\"]" },
+		{ "\"power_w\":60",
+			"\"power_w\":60,\"nodes\":[\"1:0\",\"1:1\",\"1:2\",\"1:3\",\"1:4\","
+			"\"1:5\",\"1:6\",\"1:7\",\"1:8\"]" },
 		{ "[\"internal\"]", "[]" },
 		{ "[\"internal\"]", "[\"internal\",\"node\"]" },
 		{ "[\"internal\"]", "[\"telepathy\"]" },
 		{ "[\"internal\"]", "[6]" },
 		{ "[\"internal\"]", "\"internal\"" },
 		{ "\"processes\":[]", "\"processes\":{}" },
+		{ "\"processes\":[]", "\"processes\":0" },
 		{ "\"processes\":[]", "\"processes\":[7]" },
 		{ "\"processes\":[]", "\"processes\":[{\"pid\":1}]" },
 		{ "\"processes\":[]", "\"processes\":[{\"pid\":0,\"memory_mib\":1}]" },
@@ -241,6 +285,11 @@ static void refuses_values_out_of_range(void)
 			  "\"processes\":[{\"pid\":4194304,\"memory_mib\":null}]"),
 		0);
 	CHECK_INT(decode_with("\"power_w\":60", "\"power_w\":60,\"fault\":\"XID 79\""), 0);
+	CHECK_INT(decode_with("\"power_w\":60", "\"power_w\":60,\"defect\":\"fan\""), 0);
+	CHECK_INT(decode_with("\"power_w\":60", "\"power_w\":60,\"nodes\":[]"), 0);
+	CHECK_INT(decode_with("\"power_w\":60", "\"power_w\":60,\"nodes\":[\"4095:0\"]"), 0);
+	CHECK_INT(decode_with("\"processes\":[]", "\"processes\":null"), 0);
+	CHECK_INT(decode_with("\"index\":0", "\"index\":9999"), 0);
 }
 
 /* s of n times c, in double quotes. */
@@ -261,7 +310,8 @@ static void refuses_texts_that_are_too_long(void)
 			      *model = quoted(GPU_MODEL_SIZE, 'M'),
 			      *pci = quoted(GPU_PCI_SIZE, '0'),
 			      *fault = quoted(GPU_REASON_SIZE, 'f');
-	_cleanup_(freep) char *with_fault = text_format("\"power_w\":60,\"fault\":%s", fault),
+	_cleanup_(freep) char *with_defect = text_format("\"power_w\":60,\"defect\":%s", fault),
+			      *with_fault = text_format("\"power_w\":60,\"fault\":%s", fault),
 			      *error = text_format("{\"error\":%s}", fault);
 
 	CHECK_INT(decode_with("\"GPU-1\"", uuid), -EINVAL);
@@ -269,6 +319,7 @@ static void refuses_texts_that_are_too_long(void)
 	CHECK_INT(decode_with("\"M\"", model), -EINVAL);
 	CHECK_INT(decode_with("\"0:1:0.0\"", pci), -EINVAL);
 	CHECK_INT(decode_with("\"power_w\":60", with_fault), -EINVAL);
+	CHECK_INT(decode_with("\"power_w\":60", with_defect), -EINVAL);
 	CHECK_INT(decode(error), -EINVAL);
 }
 
@@ -323,6 +374,7 @@ int main(void)
 	TEST(survives_the_line);
 	TEST(an_error_survives_the_line);
 	TEST(the_fullest_sample_fits);
+	TEST(nodes_are_devices);
 	TEST(processes_have_a_limit);
 	TEST(texts_are_made_harmless);
 	TEST(refuses_what_is_no_sample);

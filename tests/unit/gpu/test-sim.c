@@ -11,7 +11,7 @@ static struct sample *read_spec(const char *spec)
 	struct error err = { 0 };
 	void *context;
 
-	if (backend_sim.open(spec, &context, &err) < 0) {
+	if (backend_sim.open(&(struct backend_options){ .argument = spec }, &context, &err) < 0) {
 		CHECK_STR(err.id, "sim.bad-spec");
 		return NULL;
 	}
@@ -32,6 +32,9 @@ static void makes_what_is_asked_for(void)
 	for (int i = 0; i < 6; i++) {
 		CHECK_INT(sample->gpus[i].index, i);
 		CHECK_INT(sample->gpus[i].minor, 5 - i);
+		CHECK_INT(sample->gpus[i].n_nodes, 1);
+		CHECK_INT(sample->gpus[i].nodes[0].major, 120);
+		CHECK_INT(sample->gpus[i].nodes[0].minor, 5 - i);
 		CHECK_INT(sample->gpus[i].memory_used_mib, 0);
 		CHECK(sample->gpus[i].present && !sample->gpus[i].fault[0]);
 		CHECK_INT(strlen(sample->gpus[i].uuid),

@@ -133,6 +133,10 @@ static void lists_are_by_index(void)
 		gpu_set_add(&set, slot);
 	pool_format_gpus(pool, &set, text, sizeof(text));
 	CHECK_STR(text, "1,2,12");
+	pool->gpus[1].index = 9998;
+	pool->gpus[2].index = 9999;
+	pool_format_gpus(pool, &set, text, sizeof(text));
+	CHECK_STR(text, "12,9998,9999");
 }
 
 static void a_removed_gpu_leaves_the_sets_right(void)
