@@ -16,7 +16,9 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/api.h"
+#include "daemon/guard.h"
 #include "daemon/lifecycle.h"
+#include "daemon/revoke.h"
 #include "daemon/sensor.h"
 #include "daemon/server.h"
 #include "daemon/watch.h"
@@ -31,6 +33,7 @@
 struct lease_change {
 	struct lease *lease; /* borrowed from the pool */
 	struct lease before; /* a shallow copy; its strings are the lease's own */
+	char *listed;        /* owned; a copy of before.request.gpus, which a shrink shortens */
 };
 
 struct gpu_change {
@@ -63,6 +66,12 @@ struct batch {
 	int64_t retry_us; /* 0 = the store works */
 };
 
+static _Noreturn void no_memory(void)
+{
+	log_error("out of memory; leases are safe on disk");
+	abort();
+}
+
 /* Room for one more member of an array. */
 static void *grow(void *array, size_t n, size_t *allocated, size_t size)
 {
@@ -72,10 +81,8 @@ static void *grow(void *array, size_t n, size_t *allocated, size_t size)
 		return array;
 	*allocated = *allocated ? *allocated * 2 : 16;
 	larger = reallocarray(array, *allocated, size);
-	if (!larger) {
-		log_error("out of memory; leases are safe on disk");
-		abort();
-	}
+	if (!larger)
+		no_memory();
 	return larger;
 }
 #define GROW(changes, member)                                                 \
@@ -93,6 +100,8 @@ static void changes_clear(struct changes *changes)
 {
 	for (size_t i = 0; i < changes->n_replies; i++)
 		free(changes->replies[i].text);
+	for (size_t i = 0; i < changes->n_leases; i++)
+		free(changes->leases[i].listed);
 	free(changes->leases);
 	free(changes->gpus);
 	free(changes->events);
@@ -129,6 +138,8 @@ void batch_touch(struct manager *m, struct lease *lease)
 	watch->touched = true;
 	change = GROW(&m->batch->changes, leases);
 	*change = (struct lease_change){ .lease = lease, .before = *lease };
+	if (lease->request.gpus && !(change->listed = strdup(lease->request.gpus)))
+		no_memory();
 }
 
 void batch_touch_gpu(struct manager *m, unsigned slot)
@@ -239,14 +250,30 @@ static void admit_waiting(struct manager *m, struct changes *changes)
 	}
 }
 
+/* A GPU has one holder at any moment, also within the transaction. */
+enum turn {
+	TURN_ENDED,
+	TURN_HELD, /* may have given some back */
+	TURN_STARTS,
+	TURN_MAX,
+};
+
+static enum turn turn_of(const struct lease_change *change)
+{
+	return change->lease->state == LEASE_ENDED ? TURN_ENDED
+	       : lease_holds(&change->before)      ? TURN_HELD
+						   : TURN_STARTS;
+}
+
 static int put_leases(
-	struct manager *m, const struct changes *changes, bool ended, struct error *err)
+	struct manager *m, const struct changes *changes, enum turn turn, struct error *err)
 {
 	for (size_t i = 0; i < changes->n_leases; i++) {
 		struct lease *lease = changes->leases[i].lease;
 		int r;
 
-		if ((lease->state == LEASE_ENDED) != ended || (ended && !watch_of(lease)->stored))
+		if (turn_of(&changes->leases[i]) != turn ||
+			(turn == TURN_ENDED && !watch_of(lease)->stored))
 			continue;
 		r = m->store->ops->put_lease(m->store, m->pool, lease, err);
 		if (r < 0)
@@ -265,11 +292,8 @@ static int persist(struct manager *m, const struct changes *changes, struct erro
 	clock_mark(&m->clock, &mark);
 	if (r >= 0)
 		r = ops->put_mark(m->store, &mark, err);
-	/* Those that end first: a GPU has one holder at any moment, also within the transaction. */
-	if (r >= 0)
-		r = put_leases(m, changes, true, err);
-	if (r >= 0)
-		r = put_leases(m, changes, false, err);
+	for (enum turn turn = 0; r >= 0 && turn < TURN_MAX; turn++)
+		r = put_leases(m, changes, turn, err);
 	for (size_t i = 0; r >= 0 && i < changes->n_gpus; i++)
 		r = ops->put_gpu(m->store, &m->pool->gpus[changes->gpus[i].slot], err);
 	for (size_t i = 0; r >= 0 && i < changes->n_events; i++)
@@ -298,6 +322,10 @@ static void undo(struct manager *m, struct changes *changes, const struct error 
 
 		gpu->drained = before->drained;
 		memcpy(gpu->drain_reason, before->drain_reason, sizeof(gpu->drain_reason));
+		gpu->revoking = before->revoking;
+		memcpy(gpu->nodes, before->nodes, sizeof(gpu->nodes));
+		gpu->n_nodes = before->n_nodes;
+		gpu->trusted_since_us = before->trusted_since_us;
 		gpu->free_since_us = before->free_since_us;
 		memcpy(gpu->recent, before->recent, sizeof(gpu->recent));
 		gpu->n_recent = before->n_recent;
@@ -311,6 +339,9 @@ static void undo(struct manager *m, struct changes *changes, const struct error 
 			bool attached = watch->connection != NULL;
 
 			*lease = changes->leases[i].before;
+			if (changes->leases[i].listed)
+				memcpy(lease->request.gpus, changes->leases[i].listed,
+					strlen(changes->leases[i].listed) + 1);
 			lease->attached = attached;
 			/* Who took up what was granted before: that is on disk already. */
 			if (lease_holds(lease))
@@ -330,6 +361,12 @@ static void undo(struct manager *m, struct changes *changes, const struct error 
 
 static void apply(struct manager *m, struct changes *changes)
 {
+	for (size_t i = 0; i < changes->n_leases; i++)
+		lifecycle_prepare(m, changes->leases[i].lease);
+	/* Nobody is told that a GPU is theirs before the gate is open to them, and shut to others.
+	 */
+	if (changes->n_leases + changes->n_gpus > 0)
+		guard_apply(m);
 	for (int ended = 1; ended >= 0; ended--)
 		for (size_t i = 0; i < changes->n_leases; i++) {
 			struct lease *lease = changes->leases[i].lease;
@@ -338,6 +375,7 @@ static void apply(struct manager *m, struct changes *changes)
 				continue;
 			lifecycle_apply(m, lease);
 		}
+	revoke_run(m);
 	for (size_t i = 0; i < changes->n_replies; i++)
 		if (changes->replies[i].connection)
 			connection_send(changes->replies[i].connection, changes->replies[i].text,
@@ -428,8 +466,11 @@ static void batch_settle(struct manager *m)
 	} else {
 		mark_stored(&changes);
 		apply(m, &changes);
-		if (has_facts(&changes) && batch->retry_us > 0)
+		if (has_facts(&changes) && batch->retry_us > 0) {
 			store_works(m);
+			guard_apply(m);
+			revoke_run(m);
+		}
 	}
 	batch->settling = false;
 	if (batch->changes.n_leases == 0)

@@ -24,6 +24,12 @@ struct note {
 	struct gpu gpu;
 };
 
+#define OVERRIDES_MAX 16
+
+struct override {
+	char name[32], value[64]; /* name empty: a free place */
+};
+
 struct memory {
 	struct store store;
 	struct pool *list;       /* owned; GPUs and leases, ended ones too */
@@ -32,11 +38,13 @@ struct memory {
 	struct event *events;    /* owned */
 	size_t n_events, allocated;
 	struct clock_mark mark;
+	struct override overrides[OVERRIDES_MAX];
 
 	bool open, failed;  /* a transaction; a write in it failed */
 	struct note *notes; /* owned; the latest first */
 	size_t n_events_before;
 	struct clock_mark mark_before;
+	struct override overrides_before[OVERRIDES_MAX];
 };
 
 static int no_memory(struct memory *m, struct error *err)
@@ -260,10 +268,46 @@ static int put_gpu(struct store *store, const struct gpu *gpu, struct error *err
 	mine->minor = gpu->minor;
 	mine->memory_mib = gpu->memory_mib;
 	mine->drained = gpu->drained;
+	mine->revoking = gpu->revoking;
+	mine->trusted_since_us = gpu->trusted_since_us;
 	mine->free_since_us = gpu->free_since_us;
 	memcpy(mine->recent, gpu->recent, sizeof(mine->recent));
 	mine->n_recent = gpu->n_recent;
 	m->known[mine - m->list->gpus] = true;
+	return 0;
+}
+
+/* The place of a name; of "", a free one. NULL: there is none. */
+static struct override *find_override(struct memory *m, const char *name)
+{
+	for (size_t i = 0; i < ELEMENTSOF(m->overrides); i++)
+		if (strcmp(m->overrides[i].name, name) == 0)
+			return &m->overrides[i];
+	return NULL;
+}
+
+static int put_override(struct store *store, const char *name, const char *value, struct error *err)
+{
+	struct memory *m = (struct memory *)store;
+	struct override *mine;
+	int r = writable(m, err);
+
+	if (r < 0)
+		return r;
+	mine = find_override(m, name) ?: find_override(m, "");
+	if (!mine)
+		return no_memory(m, err);
+	text_copy(mine->name, sizeof(mine->name), value ? name : "");
+	text_copy(mine->value, sizeof(mine->value), value ? value : "");
+	return 0;
+}
+
+static int get_override(
+	struct store *store, const char *name, char *dst, size_t size, struct error *err)
+{
+	const struct override *mine = find_override((struct memory *)store, name);
+
+	text_copy(dst, size, mine ? mine->value : "");
 	return 0;
 }
 
@@ -310,6 +354,7 @@ static int begin(struct store *store, struct error *err)
 	m->open = true;
 	m->n_events_before = m->n_events;
 	m->mark_before = m->mark;
+	memcpy(m->overrides_before, m->overrides, sizeof(m->overrides));
 	return 0;
 }
 
@@ -353,6 +398,7 @@ static void rollback(struct store *store)
 	}
 	m->n_events = m->n_events_before;
 	m->mark = m->mark_before;
+	memcpy(m->overrides, m->overrides_before, sizeof(m->overrides));
 	m->open = m->failed = false;
 }
 
@@ -456,6 +502,8 @@ static const struct store_ops memory_ops = {
 	.put_lease = put_lease,
 	.put_gpu = put_gpu,
 	.forget_gpu = forget_gpu,
+	.put_override = put_override,
+	.get_override = get_override,
 	.put_mark = put_mark,
 	.add_event = add_event,
 	.get_lease = get_lease,

@@ -22,12 +22,16 @@ enum statement {
 	STATEMENT_PUT_HOLDER,
 	STATEMENT_PUT_GPU,
 	STATEMENT_DROP_GPU,
+	STATEMENT_PUT_OVERRIDE,
+	STATEMENT_DROP_OVERRIDE,
 	STATEMENT_PUT_MARK,
 	STATEMENT_ADD_EVENT,
 	STATEMENT_GET_GPUS,
 	STATEMENT_GET_OPEN_LEASES,
 	STATEMENT_GET_LEASE,
+	STATEMENT_GET_HELD,
 	STATEMENT_GET_LAST_ID,
+	STATEMENT_GET_OVERRIDE,
 	STATEMENT_GET_MARK,
 	STATEMENT_GET_EVENTS,
 	STATEMENT_MAX,
@@ -82,6 +86,10 @@ int sqlite_load_leases(struct sqlite *s, struct pool *pool, struct error *err);
 /* sqlite_rows.c */
 int sqlite_put_gpu(struct store *store, const struct gpu *gpu, struct error *err);
 int sqlite_forget_gpu(struct store *store, const char *uuid, struct error *err);
+int sqlite_put_override(
+	struct store *store, const char *name, const char *value, struct error *err);
+int sqlite_get_override(
+	struct store *store, const char *name, char *dst, size_t size, struct error *err);
 int sqlite_put_mark(struct store *store, const struct clock_mark *mark, struct error *err);
 int sqlite_write_mark(struct sqlite *s, struct error *err);
 int sqlite_add_event(struct store *store, const struct event *event, struct error *err);

@@ -113,16 +113,54 @@ static int write_holder(
 	return sqlite_write(s, statement, err);
 }
 
-/* By key, since for a look at all rows SQLite builds a temporary table first. */
+/* Which of its GPUs are on record as held by it. */
+static int get_held(struct sqlite *s, const struct pool *pool, const struct lease *lease,
+	struct gpu_set *ret_held, struct error *err)
+{
+	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_HELD];
+	struct row bound = { .query = query };
+	struct gpu_set held = { 0 };
+	int r;
+
+	row_put_int(&bound, lease->id);
+	while ((r = sqlite_next(s, query, err)) > 0) {
+		struct row row = { .query = query };
+		int slot = pool_slot_by_uuid(pool, row_get_text(&row));
+
+		r = row_result(s, &row, "holder", err);
+		if (r < 0)
+			return r;
+		if (slot >= 0)
+			gpu_set_add(&held, (unsigned)slot);
+	}
+	if (r == 0)
+		*ret_held = held;
+	return r;
+}
+
+/* Only the difference, by key: mostly there is none, and a page that is not touched is not
+ * written. */
 static int put_holders(
 	struct sqlite *s, const struct pool *pool, const struct lease *lease, struct error *err)
 {
-	gpu_set_foreach (slot, &lease->gpus) {
-		const char *uuid = pool->gpus[slot].uuid;
-		int r = write_holder(s, STATEMENT_DROP_HOLDER, uuid, lease->id, err);
+	struct gpu_set held, more, less;
+	int r = get_held(s, pool, lease, &held, err);
 
-		if (r == 0)
-			r = write_holder(s, STATEMENT_PUT_HOLDER, uuid, lease->id, err);
+	if (r < 0) {
+		s->failed = true;
+		return r;
+	}
+	less = gpu_set_minus(held, &lease->gpus);
+	more = gpu_set_minus(lease->gpus, &held);
+	gpu_set_foreach (slot, &less) {
+		r = write_holder(s, STATEMENT_DROP_HOLDER, pool->gpus[slot].uuid, lease->id, err);
+		if (r < 0)
+			return r;
+	}
+	gpu_set_foreach (slot, &more) {
+		const char *uuid = pool->gpus[slot].uuid;
+
+		r = write_holder(s, STATEMENT_PUT_HOLDER, uuid, lease->id, err);
 		if (r == -EEXIST)
 			return error_set(err, r, "store.held",
 				"GPU %s is held by another lease; lease %" PRId64 " cannot have it",

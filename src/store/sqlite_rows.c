@@ -61,6 +61,8 @@ int sqlite_put_gpu(struct store *store, const struct gpu *gpu, struct error *err
 	row_put_int(&row, gpu->memory_mib);
 	row_put_int(&row, gpu->drained);
 	row_put_text(&row, gpu->drain_reason);
+	row_put_int(&row, gpu->revoking);
+	row_put_int(&row, gpu->trusted_since_us);
 	row_put_int(&row, gpu->free_since_us);
 	row_put_text(&row, recent);
 	return sqlite_write(s, STATEMENT_PUT_GPU, err);
@@ -97,6 +99,8 @@ static int load_gpus(struct sqlite *s, struct pool *pool, struct error *err)
 		gpu->memory_mib = row_get_int(&row);
 		gpu->drained = row_get_int(&row) != 0;
 		text_copy(gpu->drain_reason, sizeof(gpu->drain_reason), row_get_text(&row));
+		gpu->revoking = row_get_int(&row);
+		gpu->trusted_since_us = row_get_int(&row);
 		gpu->free_since_us = row_get_int(&row);
 		row_get_enum(&row, parse_uses(row_get_text(&row), gpu));
 		r = row_result(s, &row, "gpu", err);
@@ -104,6 +108,36 @@ static int load_gpus(struct sqlite *s, struct pool *pool, struct error *err)
 			break;
 	}
 	return r;
+}
+
+/* What administrators said at run time */
+
+int sqlite_put_override(struct store *store, const char *name, const char *value, struct error *err)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	enum statement statement = value ? STATEMENT_PUT_OVERRIDE : STATEMENT_DROP_OVERRIDE;
+	struct row row = row_of(s, statement);
+
+	row_put_text(&row, name);
+	if (value)
+		row_put_text(&row, value);
+	return sqlite_write(s, statement, err);
+}
+
+int sqlite_get_override(
+	struct store *store, const char *name, char *dst, size_t size, struct error *err)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_OVERRIDE];
+	struct row bound = { .query = query }, row = { .query = query };
+	int r;
+
+	row_put_text(&bound, name);
+	r = sqlite_next(s, query, err);
+	if (r < 0)
+		return r;
+	text_copy(dst, size, r > 0 ? row_get_text(&row) : "");
+	return row_result(s, &row, "override", err);
 }
 
 /* Clock and numbers */

@@ -14,7 +14,7 @@
 	"until_us, kill_us, ended_us, pid, start_ticks, cgroup, gpus"
 #define GPU_COLUMNS                                                                    \
 	"uuid, model, pci, vendor, number, minor, memory_mib, drained, drain_reason, " \
-	"free_since_us, recent"
+	"revoking, trusted_since_us, free_since_us, recent"
 #define EVENT_COLUMNS "at_us, wall_us, kind, lease, uid, gpu, detail"
 #define MARK_COLUMNS  "boot_id, offset_us, ledger_us, wall_us"
 
@@ -43,13 +43,18 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 
 	[STATEMENT_PUT_GPU] =
 		"INSERT INTO gpu (" GPU_COLUMNS
-		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
+		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) "
 		"ON CONFLICT (uuid) DO UPDATE SET model = excluded.model, pci = excluded.pci, "
 		"vendor = excluded.vendor, number = excluded.number, minor = excluded.minor, "
 		"memory_mib = excluded.memory_mib, drained = excluded.drained, "
-		"drain_reason = excluded.drain_reason, free_since_us = excluded.free_since_us, "
-		"recent = excluded.recent",
+		"drain_reason = excluded.drain_reason, revoking = excluded.revoking, "
+		"trusted_since_us = excluded.trusted_since_us, "
+		"free_since_us = excluded.free_since_us, recent = excluded.recent",
 	[STATEMENT_DROP_GPU] = "DELETE FROM gpu WHERE uuid = $1",
+
+	[STATEMENT_PUT_OVERRIDE] = "INSERT INTO override (name, value) VALUES ($1, $2) "
+				   "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+	[STATEMENT_DROP_OVERRIDE] = "DELETE FROM override WHERE name = $1",
 
 	[STATEMENT_PUT_MARK] = "INSERT INTO meta (id, " MARK_COLUMNS ") VALUES (1, $1, $2, $3, $4) "
 			       "ON CONFLICT (id) DO UPDATE SET boot_id = excluded.boot_id, "
@@ -67,9 +72,11 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 		"WHERE state <> 'ended' AND gpus = '' UNION ALL SELECT lease FROM holder) "
 		"ORDER BY id",
 	[STATEMENT_GET_LEASE] = "SELECT " LEASE_COLUMNS " FROM lease WHERE id = $1",
+	[STATEMENT_GET_HELD] = "SELECT gpu FROM holder WHERE lease = $1",
 	/* Also what was only journaled: a number that somebody has seen means one thing. */
 	[STATEMENT_GET_LAST_ID] = "SELECT (SELECT MAX(id) FROM lease), "
 				  "(SELECT MAX(lease) FROM event WHERE lease IS NOT NULL)",
+	[STATEMENT_GET_OVERRIDE] = "SELECT value FROM override WHERE name = $1",
 	[STATEMENT_GET_MARK] =
 		"SELECT boot_id, offset_us, known.at_us, known.wall_us FROM meta, "
 		"(SELECT ledger_us AS at_us, wall_us FROM meta UNION ALL "

@@ -37,7 +37,8 @@ struct store_ops {
 	/* Inserts or replaces; GPU sets are stored by UUID, looked up in pool. An ended lease stays
 	 * as history. A GPU that another stored lease holds is refused with -EEXIST: the last line
 	 * of defence against a double grant. Within a transaction put the leases that ended before
-	 * those that start. While a lease holds GPUs, they stay the same. */
+	 * those that gave GPUs back, and these before those that start. A lease that holds GPUs may
+	 * change its uid, and give GPUs back. */
 	int (*put_lease)(struct store *store, const struct pool *pool, const struct lease *lease,
 		struct error *err);
 
@@ -47,6 +48,15 @@ struct store_ops {
 	/* A GPU that is not there any more: load leaves it out from now on. Leases keep naming it.
 	 */
 	int (*forget_gpu)(struct store *store, const char *uuid, struct error *err);
+
+	/* What an administrator said at run time, above the configuration; value NULL: takes that
+	 * back. */
+	int (*put_override)(
+		struct store *store, const char *name, const char *value, struct error *err);
+
+	/* The value, "" if there is none; cut if dst is too small. */
+	int (*get_override)(
+		struct store *store, const char *name, char *dst, size_t size, struct error *err);
 
 	/* Where the clock is. The two times that load gives may be those of a journal line of the
 	 * same transaction instead, if they are not more than a second older. */

@@ -58,6 +58,10 @@ CREATE TABLE gpu (
 	memory_mib    BIGINT NOT NULL,
 	drained       BIGINT NOT NULL CHECK (drained IN (0, 1)),
 	drain_reason  TEXT NOT NULL,
+	-- The lease whose processes have to let go of it first, or 0.
+	revoking      BIGINT NOT NULL,
+	-- When it was last said to be repaired.
+	trusted_since_us BIGINT NOT NULL,
 	free_since_us BIGINT NOT NULL,
 	-- Who held it last, and until when: UID:LAST_US between spaces, as few as the program keeps.
 	recent        TEXT NOT NULL
@@ -77,6 +81,12 @@ CREATE TABLE event (
 );
 
 CREATE INDEX event_lease ON event (lease, id) WHERE lease IS NOT NULL;
+
+-- What administrators said at run time, above the configuration.
+CREATE TABLE override (
+	name  TEXT NOT NULL PRIMARY KEY,
+	value TEXT NOT NULL
+) {CLUSTERED};
 
 -- One row: the clock. The newest journal line may know a later time.
 CREATE TABLE meta (

@@ -268,7 +268,7 @@ static void refuses_a_damaged_file_and_keeps_it(void)
 	bad.size = good.size;
 	for (size_t page = 0; page < good.size; page += 4096) {
 		memcpy(bad.data, good.data, good.size);
-		for (size_t i = page; i < page + 4096; i++)
+		for (size_t i = page; i < MIN(page + 4096, good.size); i++)
 			bad.data[i] = (char)~bad.data[i];
 		write_bytes(path, bad);
 		check_refused(directory, -EUCLEAN, "store.damaged");

@@ -291,6 +291,8 @@ static void keeps_every_field_of_a_gpu(void)
 		.fault = "XID 79",
 		.drained = true,
 		.drain_reason = "fan; it's loud",
+		.revoking = 12,
+		.trusted_since_us = 76,
 		.free_since_us = 77,
 	};
 
@@ -310,6 +312,8 @@ static void keeps_every_field_of_a_gpu(void)
 	CHECK_INT(got->memory_mib, 81920);
 	CHECK(got->drained);
 	CHECK_STR(got->drain_reason, gpu.drain_reason);
+	CHECK_INT(got->revoking, 12);
+	CHECK_INT(got->trusted_since_us, 76);
 	CHECK_INT(got->free_since_us, 77);
 	CHECK_INT(got->n_recent, GPU_RECENT_MAX);
 	CHECK_INT(gpu_last_use(got, 1000), 0);
@@ -489,6 +493,93 @@ static void hands_over_in_one_transaction(void)
 	store->ops->rollback(store);
 }
 
+static void gives_gpus_back_and_changes_hands(void)
+{
+	_directory_ char *directory = new_directory();
+	_store_ struct store *store = new_store(directory);
+	_pool_ struct pool *pool = new_pool(3, false), *loaded = NULL;
+	_lease_ struct lease *first = new_lease(1, LEASE_ACTIVE),
+			     *second = new_lease(2, LEASE_ACTIVE);
+
+	first->uid = 1000;
+	for (unsigned slot = 0; slot < 3; slot++) {
+		gpu_set_add(&first->gpus, slot);
+		begin(store);
+		CHECK_INT(store->ops->put_gpu(store, &pool->gpus[slot], NULL), 0);
+		commit(store);
+	}
+	gpu_set_add(&second->gpus, 1);
+	put_lease(store, pool, first);
+
+	/* In one transaction, as it is with somebody who waits for it; then again from the start.
+	 */
+	for (int again = 0; again < 2; again++) {
+		first->uid = 1001;
+		gpu_set_remove(&first->gpus, 1);
+		begin(store);
+		CHECK_INT(store->ops->put_lease(store, pool, first, NULL), 0);
+		CHECK_INT(store->ops->put_lease(store, pool, second, NULL), 0);
+		if (again)
+			commit(store);
+		else
+			store->ops->rollback(store);
+		loaded = pool_free(loaded);
+		loaded = load(store, NULL);
+		CHECK_INT(loaded->n_leases, again ? 2 : 1);
+		CHECK_INT(loaded->leases[0]->uid, again ? 1001 : 1000);
+		CHECK_INT(gpu_set_count(&loaded->leases[0]->gpus), again ? 2 : 3);
+	}
+	CHECK_INT(pool_holder(loaded, 0)->id, 1);
+	CHECK_INT(pool_holder(loaded, 1)->id, 2);
+	CHECK_INT(pool_holder(loaded, 2)->id, 1);
+
+	/* What it keeps, nobody else gets. */
+	gpu_set_add(&second->gpus, 2);
+	begin(store);
+	CHECK_INT(store->ops->put_lease(store, pool, second, NULL), -EEXIST);
+	store->ops->rollback(store);
+}
+
+static void check_override(struct store *store, const char *name, const char *value)
+{
+	char got[8] = "?";
+
+	CHECK_INT(store->ops->get_override(store, name, got, sizeof(got), NULL), 0);
+	CHECK_STR(got, value);
+}
+
+static void keeps_what_was_said_at_run_time(void)
+{
+	_directory_ char *directory = new_directory();
+	_store_ struct store *store = new_store(directory);
+
+	check_override(store, "guard", "");
+	begin(store);
+	CHECK_INT(store->ops->put_override(store, "guard", "deny", NULL), 0);
+	CHECK_INT(store->ops->put_override(store, "other", "it's too long", NULL), 0);
+	commit(store);
+	check_override(store, "guard", "deny");
+	check_override(store, "other", "it's to");
+
+	begin(store);
+	CHECK_INT(store->ops->put_override(store, "guard", "off", NULL), 0);
+	CHECK_INT(store->ops->put_override(store, "other", NULL, NULL), 0);
+	store->ops->rollback(store);
+	check_override(store, "guard", "deny");
+	check_override(store, "other", "it's to");
+
+	begin(store);
+	CHECK_INT(store->ops->put_override(store, "guard", "watch", NULL), 0);
+	CHECK_INT(store->ops->put_override(store, "other", NULL, NULL), 0);
+	CHECK_INT(store->ops->put_override(store, "never", NULL, NULL), 0);
+	commit(store);
+	check_override(store, "guard", "watch");
+	check_override(store, "other", "");
+	CHECK_INT(store->ops->put_override(store, "guard", "off", NULL), -ECANCELED);
+	store->ops->rollback(store);
+	check_override(store, "guard", "watch");
+}
+
 static void rollback_leaves_nothing(void)
 {
 	_directory_ char *directory = new_directory();
@@ -659,6 +750,8 @@ static void all_of(void)
 	TEST(keeps_the_journal_in_order);
 	TEST(gives_no_gpu_to_two);
 	TEST(hands_over_in_one_transaction);
+	TEST(gives_gpus_back_and_changes_hands);
+	TEST(keeps_what_was_said_at_run_time);
 	TEST(rollback_leaves_nothing);
 	TEST(keeps_the_mark);
 	TEST(keeps_a_mark_with_journal_lines);
