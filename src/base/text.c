@@ -111,6 +111,17 @@ char *text_next(char **cursor)
 	return strsep(cursor, ",");
 }
 
+const char *text_list_next(const char **cursor, char *dst, size_t size)
+{
+	size_t n = strcspn(*cursor, ",");
+
+	if (n == 0)
+		return NULL;
+	snprintf(dst, size, "%.*s", (int)n, *cursor);
+	*cursor += n + ((*cursor)[n] == ',');
+	return dst;
+}
+
 char *text_format(const char *fmt, ...)
 {
 	char *s;

@@ -34,5 +34,9 @@ void text_sanitize(char *s);
  * NULL at the end. *cursor must be writable. */
 char *text_next(char **cursor);
 
+/* Copies the next name of a list without blanks or empty names ("a,b"; "" has none) to dst, cut if
+ * it is too long, and moves *cursor past it. Returns dst, or NULL at the end. */
+const char *text_list_next(const char **cursor, char *dst, size_t size);
+
 /* An asprintf that returns the string; NULL without memory. The caller frees. */
 char *text_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

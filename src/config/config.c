@@ -257,6 +257,12 @@ struct config *config_free(struct config *config)
 	free(config->socket);
 	free(config->state_directory);
 	free(config->cgroup_root);
+	free(config->sensor_exec);
+	free(config->session_cgroups);
+	free(config->container_cgroups);
+	free(config->device_majors);
+	free(config->foreign_ignore);
+	free(config->hook_on_event);
 	free(config);
 	return NULL;
 }

@@ -9,7 +9,8 @@
 
 #include "base/error.h"
 
-#define CONFIG_PATH "/etc/dibs/dibs.conf"
+#define CONFIG_PATH      "/etc/dibs/dibs.conf"
+#define CONFIG_NAME_SIZE 256
 
 enum guard_mode { GUARD_OFF, GUARD_WATCH, GUARD_DENY, GUARD_MODE_MAX, GUARD_MODE_INVALID = -22 };
 
@@ -49,7 +50,8 @@ struct config {
 	int64_t sensor_deadline_us; /* silent for so long: killed and started again */
 	char *sensor_exec; /* a program of the site that is asked instead of the hardware; NULL:
 			      none */
-	/* [guard] */
+	/* [guard] Lists are "a,b", for text_list_next(); names are shorter than
+	 * CONFIG_NAME_SIZE. */
 	enum guard_mode guard_mode;
 	enum guard_method guard_method;
 	char *session_cgroups;   /* names or absolute paths, comma separated; may be empty */
@@ -63,6 +65,7 @@ struct config {
 	int64_t idle_grace_us;
 	/* [hook] */
 	char *hook_on_event; /* path of a program; NULL: none */
+	int64_t hook_timeout_us;
 	/* [limits] */
 	unsigned connections_per_user;
 	unsigned connections;

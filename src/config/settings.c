@@ -17,9 +17,31 @@
 
 #include "base/fd.h"
 #include "base/parse.h"
+#include "base/strtab.h"
+#include "base/text.h"
 
-#define GROUP_FILE "/etc/group"
-#define DAY_SEC    86400
+#define GROUP_FILE      "/etc/group"
+#define DAY_SEC         86400
+#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@:/-"
+
+static const char *const visibles[VISIBLE_MAX] = {
+	[VISIBLE_UUID] = "uuid",
+	[VISIBLE_INDEX] = "index",
+};
+
+static const char *const guard_modes[GUARD_MODE_MAX] = {
+	[GUARD_OFF] = "off",
+	[GUARD_WATCH] = "watch",
+	[GUARD_DENY] = "deny",
+};
+DEFINE_STRTAB(guard_mode, enum guard_mode, guard_modes)
+
+static const char *const guard_methods[GUARD_METHOD_MAX] = {
+	[GUARD_AUTO] = "auto",
+	[GUARD_FILTER] = "filter",
+	[GUARD_ACL] = "acl",
+};
+DEFINE_STRTAB(guard_method, enum guard_method, guard_methods)
 
 static int parse_count(
 	const struct config_row *row, const char *value, void *field, struct error *err)
@@ -40,21 +62,27 @@ static bool same_unsigned(const void *a, const void *b)
 
 static const struct config_type type_count = { parse_count, same_unsigned };
 
-static int parse_time(
-	const struct config_row *row, const char *value, void *field, struct error *err)
+static int read_time(const struct config_row *row, const char *value, const char *or_never,
+	int64_t *field, struct error *err)
 {
 	char min[DURATION_TEXT_SIZE], max[DURATION_TEXT_SIZE];
 	int64_t us;
 
 	if (parse_duration(value, &us) == 0 && us >= (int64_t)row->min * USEC_PER_SEC &&
 		us <= (int64_t)row->max * USEC_PER_SEC) {
-		*(int64_t *)field = us;
+		*field = us;
 		return 0;
 	}
 	format_duration(min, (int64_t)row->min * USEC_PER_SEC);
 	format_duration(max, (int64_t)row->max * USEC_PER_SEC);
 	return error_set(err, -EINVAL, "config.value",
-		"must be a duration such as 90s or 1h30m, from %s to %s", min, max);
+		"must be %sa duration such as 90s or 1h30m, from %s to %s", or_never, min, max);
+}
+
+static int parse_time(
+	const struct config_row *row, const char *value, void *field, struct error *err)
+{
+	return read_time(row, value, "", field, err);
 }
 
 static bool same_time(const void *a, const void *b)
@@ -63,6 +91,32 @@ static bool same_time(const void *a, const void *b)
 }
 
 static const struct config_type type_time = { parse_time, same_time };
+
+/* 0 is "never"; the smallest other value is the row's min. */
+static int parse_time_or_never(
+	const struct config_row *row, const char *value, void *field, struct error *err)
+{
+	if (strcmp(value, "never") != 0 && strcmp(value, "0") != 0)
+		return read_time(row, value, "'never' or ", field, err);
+	*(int64_t *)field = 0;
+	return 0;
+}
+
+static const struct config_type type_time_or_never = { parse_time_or_never, same_time };
+
+static int parse_mib(
+	const struct config_row *row, const char *value, void *field, struct error *err)
+{
+	uint64_t mib = 0;
+
+	if (strcmp(value, "0") != 0 && (parse_size(value, &mib) < 0 || mib > row->max))
+		return error_set(err, -EINVAL, "config.value",
+			"must be 0 or a size such as 100M or 2G, at most %" PRIu64 "M", row->max);
+	*(unsigned *)field = (unsigned)mib;
+	return 0;
+}
+
+static const struct config_type type_mib = { parse_mib, same_unsigned };
 
 static int parse_mode(
 	const struct config_row *row, const char *value, void *field, struct error *err)
@@ -162,29 +216,118 @@ static bool same_group(const void *a, const void *b)
 
 static const struct config_type type_group = { parse_group, same_group };
 
-static int parse_visible(
+/* The fields are enums, which are all as large. */
+static int parse_choice(
 	const struct config_row *row, const char *value, void *field, struct error *err)
 {
-	static const char *const names[VISIBLE_MAX] = { "uuid", "index" };
+	char names[128] = "";
+	size_t length = 0;
 
-	for (unsigned i = 0; i < VISIBLE_MAX; i++)
-		if (strcmp(value, names[i]) == 0) {
-			*(enum visible *)field = (enum visible)i;
+	for (unsigned i = 0; i < row->max; i++) {
+		const char *separator = i == 0 ? "" : i + 1 < row->max ? ", " : " or ";
+
+		if (strcmp(value, row->choices[i]) == 0) {
+			*(unsigned *)field = i;
 			return 0;
 		}
-	return error_set(err, -EINVAL, "config.value", "must be 'uuid' or 'index'");
+		length += (size_t)snprintf(names + length, sizeof(names) - length, "%s'%s'",
+			separator, row->choices[i]);
+	}
+	return error_set(err, -EINVAL, "config.value", "must be %s", names);
 }
 
-static bool same_visible(const void *a, const void *b)
+static const struct config_type type_choice = { parse_choice, same_unsigned };
+
+static char *strip_blanks(char *s)
 {
-	return *(const enum visible *)a == *(const enum visible *)b;
+	size_t n;
+
+	s += strspn(s, " \t");
+	n = strlen(s);
+	while (n > 0 && strchr(" \t", s[n - 1]))
+		n--;
+	s[n] = '\0';
+	return s;
 }
 
-static const struct config_type type_visible = { parse_visible, same_visible };
+static bool is_name(const struct config_row *row, const char *piece)
+{
+	size_t n = strlen(piece);
+
+	return n > 0 && n < CONFIG_NAME_SIZE && strspn(piece, NAME_CHARACTERS) == n;
+}
+
+static bool is_number(const struct config_row *row, const char *piece)
+{
+	uint64_t n;
+
+	return parse_uint(piece, row->min, row->max, &n) == 0;
+}
+
+/* Keeps it as "a,b", without blanks, as text_list_next() wants it. */
+static int parse_list(const struct config_row *row, const char *value, void *field,
+	bool (*is_valid)(const struct config_row *row, const char *piece))
+{
+	_cleanup_(freep) char *pieces = strdup(value), *list = strdup(value);
+	char *cursor = pieces;
+	size_t n = 0;
+
+	if (!pieces || !list)
+		return -ENOMEM;
+	*list = '\0';
+	for (char *piece; *value && (piece = text_next(&cursor));) {
+		piece = strip_blanks(piece);
+		if (!is_valid(row, piece))
+			return -EINVAL;
+		n += (size_t)snprintf(
+			list + n, strlen(value) + 1 - n, "%s%s", n > 0 ? "," : "", piece);
+	}
+	free(*(char **)field);
+	*(char **)field = TAKE_PTR(list);
+	return 0;
+}
+
+static int parse_names(
+	const struct config_row *row, const char *value, void *field, struct error *err)
+{
+	int r = parse_list(row, value, field, is_name);
+
+	if (r == -ENOMEM)
+		return error_set(err, r, "config.memory", "out of memory");
+	return r < 0 ? error_set(err, r, "config.value",
+			       "must be names of letters, digits and ._@:/-, with a comma between "
+			       "two of them")
+		     : 0;
+}
+
+static const struct config_type type_names = { parse_names, same_text };
+
+static int parse_numbers(
+	const struct config_row *row, const char *value, void *field, struct error *err)
+{
+	int r = parse_list(row, value, field, is_number);
+
+	if (r == -ENOMEM)
+		return error_set(err, r, "config.memory", "out of memory");
+	return r < 0 ? error_set(err, r, "config.value",
+			       "must be numbers from %" PRIu64 " to %" PRIu64
+			       ", with a comma between two of them",
+			       row->min, row->max)
+		     : 0;
+}
+
+static const struct config_type type_numbers = { parse_numbers, same_text };
 
 #define FIELD(type, name) &type_##type, offsetof(struct config, name)
+#define CHOICES(names)    .max = ELEMENTSOF(names), .choices = names
 #define SOCKET_PATH_MAX   (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 #define PATH_LENGTH_MAX   (4096 - 256) /* room for names below it */
+#define MAJOR_MAX         4095
+#define MEMORY_MIB_MAX    (16 * 1024 * 1024)
+#define IGNORED                                                                                  \
+	"Xorg,Xwayland,gnome-shell,gnome-remote-desktop,kwin_x11,kwin_wayland,plasmashell,"      \
+	"nvidia-persistenced,nvidia-cuda-mps-control,nvidia-cuda-mps-server,nv-hostengine,dcgm," \
+	"dcgmi,dcgm-exporter"
 
 static const struct config_row rows[] = {
 	{ { "daemon", "socket", "/run/dibs/socket", "Where clients connect.", false },
@@ -214,12 +357,55 @@ static const struct config_row rows[] = {
 		  "How long processes may clean up between SIGTERM and SIGKILL.", true },
 		FIELD(time, kill_grace_us), 0, DAY_SEC },
 	{ { "lease", "visible", "uuid", "What CUDA_VISIBLE_DEVICES holds: uuid or index.", true },
-		FIELD(visible, visible) },
+		FIELD(choice, visible), CHOICES(visibles) },
 	{ { "sensor", "interval", "1s", "How often the GPUs are read.", false },
 		FIELD(time, sensor_interval_us), 1, 3600 },
 	{ { "sensor", "deadline", "10s",
 		  "A sensor that is silent for so long is killed and started again.", false },
 		FIELD(time, sensor_deadline_us), 1, DAY_SEC },
+	{ { "sensor", "exec", "",
+		  "A program of the site that is asked instead of the hardware. Empty: none.",
+		  false },
+		FIELD(optional_path, sensor_exec), 0, PATH_LENGTH_MAX },
+	{ { "guard", "mode", "off",
+		  "Who uses GPUs without a lease is let (off), told of (watch), or kept off "
+		  "(deny).",
+		  true },
+		FIELD(choice, guard_mode), CHOICES(guard_modes) },
+	{ { "guard", "method", "auto", "How users are kept off: filter, acl, or auto.", false },
+		FIELD(choice, guard_method), CHOICES(guard_methods) },
+	{ { "guard", "session-cgroups", "user.slice",
+		  "Cgroups of those who log in: names below the cgroup file system, or paths.",
+		  false },
+		FIELD(names, session_cgroups) },
+	{ { "guard", "container-cgroups", "", "Parents of containers; root is kept off there, too.",
+		  false },
+		FIELD(names, container_cgroups) },
+	{ { "guard", "device-majors", "",
+		  "Majors that may be guarded beside those of GPUs; for tests and unusual "
+		  "drivers.",
+		  false },
+		FIELD(numbers, device_majors), 1, MAJOR_MAX },
+	{ { "foreign", "ignore", IGNORED,
+		  "Programs that may be on a GPU without a lease, by their names.", true },
+		FIELD(names, foreign_ignore) },
+	{ { "foreign", "min-memory", "0",
+		  "Processes that use less memory of a GPU are no use of it.", true },
+		FIELD(mib, foreign_min_memory_mib), 0, MEMORY_MIB_MAX },
+	{ { "idle", "hold-after", "2h",
+		  "A hold whose GPUs do nothing for so long is given back. never: it is not.",
+		  true },
+		FIELD(time_or_never, idle_hold_us), 1, 3650 * DAY_SEC },
+	{ { "idle", "run-after", "never", "The same for 'dibs run'.", true },
+		FIELD(time_or_never, idle_run_us), 1, 3650 * DAY_SEC },
+	{ { "idle", "job-after", "never", "The same for jobs.", true },
+		FIELD(time_or_never, idle_job_us), 1, 3650 * DAY_SEC },
+	{ { "idle", "grace", "15m", "How long its owner is warned before.", true },
+		FIELD(time, idle_grace_us), 0, 7 * DAY_SEC },
+	{ { "hook", "on-event", "", "A program that is told of every event. Empty: none.", true },
+		FIELD(optional_path, hook_on_event), 0, PATH_LENGTH_MAX },
+	{ { "hook", "timeout", "30s", "A hook that runs for so long is killed.", true },
+		FIELD(time, hook_timeout_us), 1, 3600 },
 	{ { "limits", "connections-per-user", "200", "Connections of one user.", true },
 		FIELD(count, connections_per_user), 1, 1000000 },
 	{ { "limits", "connections", "4096", "Connections in all.", true },

@@ -9,7 +9,7 @@
 
 #include "config/config.h"
 
-#define CONFIG_ROWS_MAX 32
+#define CONFIG_ROWS_MAX 64
 
 struct config_row;
 
@@ -24,7 +24,9 @@ struct config_row {
 	struct setting setting;
 	const struct config_type *type;
 	size_t offset;     /* of the field in struct config */
-	uint64_t min, max; /* of counts; of durations, in seconds; of text, its length */
+	uint64_t min, max; /* of counts; of durations, in seconds; of text, its length; max of
+			      choices: how many there are */
+	const char *const *choices;
 };
 
 /* NULL after the last. */

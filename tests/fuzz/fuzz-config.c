@@ -15,6 +15,17 @@
 #include "config/config.h"
 #include "fuzz.h"
 
+/* All of a list is reached by walking it. */
+static void check_list(const char *list)
+{
+	char name[CONFIG_NAME_SIZE];
+	const char *cursor = list;
+
+	while (text_list_next(&cursor, name, sizeof(name)))
+		REQUIRE(!strpbrk(name, " \t,"));
+	REQUIRE(cursor == list + strlen(list));
+}
+
 static void check(const struct config *config)
 {
 	REQUIRE(config->socket && *config->socket && config->state_directory);
@@ -22,6 +33,12 @@ static void check(const struct config *config)
 	REQUIRE(config->default_hold_us > 0 && config->default_hold_us <= config->max_hold_us);
 	REQUIRE(config->kill_grace_us >= 0 && config->sensor_interval_us > 0);
 	REQUIRE(config->visible < VISIBLE_MAX);
+	REQUIRE((unsigned)config->guard_mode < GUARD_MODE_MAX);
+	REQUIRE((unsigned)config->guard_method < GUARD_METHOD_MAX);
+	check_list(config->session_cgroups);
+	check_list(config->container_cgroups);
+	check_list(config->device_majors);
+	check_list(config->foreign_ignore);
 	REQUIRE(config->connections > 0 && config->requests > 0);
 	REQUIRE(!config_needs_restart(config, config));
 }

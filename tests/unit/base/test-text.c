@@ -68,6 +68,20 @@ static void lists_keep_empty_pieces(void)
 	CHECK(!text_next(&cursor));
 }
 
+static void lists_are_walked(void)
+{
+	const char *cursor = "user.slice,/a/b,123456789";
+	char name[11];
+
+	CHECK_STR(text_list_next(&cursor, name, sizeof(name)), "user.slice");
+	CHECK_STR(text_list_next(&cursor, name, sizeof(name)), "/a/b");
+	CHECK_STR(text_list_next(&cursor, name, 4), "123");
+	CHECK(!text_list_next(&cursor, name, sizeof(name)));
+	CHECK(!text_list_next(&cursor, name, sizeof(name)));
+	cursor = "";
+	CHECK(!text_list_next(&cursor, name, sizeof(name)));
+}
+
 static void errors_carry_their_history(void)
 {
 	struct error err = { 0 };
@@ -100,6 +114,7 @@ int main(void)
 	TEST(nothing_harmful_survives);
 	TEST(characters_are_not_split);
 	TEST(lists_keep_empty_pieces);
+	TEST(lists_are_walked);
 	TEST(errors_carry_their_history);
 	return tap_done();
 }

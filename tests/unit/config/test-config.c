@@ -78,6 +78,20 @@ static void empty_means_defaults(void)
 	CHECK_INT(c->visible, VISIBLE_UUID);
 	CHECK_INT(c->sensor_interval_us, USEC_PER_SEC);
 	CHECK_INT(c->sensor_deadline_us, 10 * USEC_PER_SEC);
+	CHECK(!c->sensor_exec);
+	CHECK_INT(c->guard_mode, GUARD_OFF);
+	CHECK_INT(c->guard_method, GUARD_AUTO);
+	CHECK_STR(c->session_cgroups, "user.slice");
+	CHECK_STR(c->container_cgroups, "");
+	CHECK_STR(c->device_majors, "");
+	CHECK(strstr(c->foreign_ignore, "gnome-shell,"));
+	CHECK_INT(c->foreign_min_memory_mib, 0);
+	CHECK_INT(c->idle_hold_us, 2 * HOUR_US);
+	CHECK_INT(c->idle_run_us, 0);
+	CHECK_INT(c->idle_job_us, 0);
+	CHECK_INT(c->idle_grace_us, HOUR_US / 4);
+	CHECK(!c->hook_on_event);
+	CHECK_INT(c->hook_timeout_us, 30 * USEC_PER_SEC);
 	CHECK_INT(c->connections_per_user, 200);
 	CHECK_INT(c->connections, 4096);
 	CHECK_INT(c->requests_per_user, 1000);
@@ -91,7 +105,12 @@ static void every_setting_is_read(void)
 		"[daemon]\r\nsocket = /a/b c\r\nsocket-mode = 660\nsocket-group = root\n"
 		"state-directory = /s\nadmin-group = 4294967294\ncgroup-root = /sys/fs/cgroup/x\n"
 		"[lease]\ndefault-hold = 1h30m\nmax-hold = 2d\nkill-grace = 0\nvisible = index\n"
-		"[sensor]\ninterval = 2s\ndeadline = 3s\n"
+		"[sensor]\ninterval = 2s\ndeadline = 3s\nexec = /e\n"
+		"[guard]\nmode = deny\nmethod = filter\nsession-cgroups = user.slice , /a/b@1:2\n"
+		"container-cgroups = docker\ndevice-majors = 1,\t4095\n"
+		"[foreign]\nignore =\nmin-memory = 2G\n"
+		"[idle]\nhold-after = never\nrun-after = 90s\njob-after = 0\ngrace = 0\n"
+		"[hook]\non-event = /h\ntimeout = 2s\n"
 		"[limits]\nconnections-per-user = 1\nconnections = 2\nrequests-per-user = 3\n"
 		"requests = 4\nchanges-per-hour = 5\n",
 		NULL, 0);
@@ -110,6 +129,20 @@ static void every_setting_is_read(void)
 	CHECK_INT(c->visible, VISIBLE_INDEX);
 	CHECK_INT(c->sensor_interval_us, 2 * USEC_PER_SEC);
 	CHECK_INT(c->sensor_deadline_us, 3 * USEC_PER_SEC);
+	CHECK_STR(c->sensor_exec, "/e");
+	CHECK_INT(c->guard_mode, GUARD_DENY);
+	CHECK_INT(c->guard_method, GUARD_FILTER);
+	CHECK_STR(c->session_cgroups, "user.slice,/a/b@1:2");
+	CHECK_STR(c->container_cgroups, "docker");
+	CHECK_STR(c->device_majors, "1,4095");
+	CHECK_STR(c->foreign_ignore, "");
+	CHECK_INT(c->foreign_min_memory_mib, 2048);
+	CHECK_INT(c->idle_hold_us, 0);
+	CHECK_INT(c->idle_run_us, 90 * USEC_PER_SEC);
+	CHECK_INT(c->idle_job_us, 0);
+	CHECK_INT(c->idle_grace_us, 0);
+	CHECK_STR(c->hook_on_event, "/h");
+	CHECK_INT(c->hook_timeout_us, 2 * USEC_PER_SEC);
 	CHECK_INT(c->connections_per_user, 1);
 	CHECK_INT(c->connections, 2);
 	CHECK_INT(c->requests_per_user, 3);
@@ -126,6 +159,8 @@ static const char *after_place(const struct error *err, const char *line)
 	return strncmp(err->text, place, strlen(place)) == 0 ? err->text + strlen(place)
 							     : err->text;
 }
+
+#define NAMES "must be names of letters, digits and ._@:/-, with a comma between two of them"
 
 static void refuses_bad_values(void)
 {
@@ -164,6 +199,26 @@ static void refuses_bad_values(void)
 		{ "[lease]\nkill-grace = 2d\n",
 			"kill-grace = 2d: must be a duration such as 90s or 1h30m, from 0s to 1d" },
 		{ "[lease]\nvisible = UUID\n", "visible = UUID: must be 'uuid' or 'index'" },
+		{ "[guard]\nmode = on\n", "mode = on: must be 'off', 'watch' or 'deny'" },
+		{ "[guard]\nmethod =\n", "method = : must be 'auto', 'filter' or 'acl'" },
+		{ "[guard]\nsession-cgroups = a,,b\n", "session-cgroups = a,,b: " NAMES },
+		{ "[guard]\ncontainer-cgroups = ,\n", "container-cgroups = ,: " NAMES },
+		{ "[guard]\ncontainer-cgroups = a b\n", "container-cgroups = a b: " NAMES },
+		{ "[foreign]\nignore = a,%n\n", "ignore = a,%n: " NAMES },
+		{ "[guard]\ndevice-majors = 1,0\n",
+			"device-majors = 1,0: must be numbers from 1 to 4095, with a comma between "
+			"two of them" },
+		{ "[foreign]\nmin-memory = 100\n",
+			"min-memory = 100: must be 0 or a size such as 100M or 2G, at most "
+			"16777216M" },
+		{ "[foreign]\nmin-memory = 17T\n",
+			"min-memory = 17T: must be 0 or a size such as 100M or 2G, at most "
+			"16777216M" },
+		{ "[idle]\nrun-after = off\n",
+			"run-after = off: must be 'never' or a duration such as 90s or 1h30m, from "
+			"1s to 521w3d" },
+		{ "[idle]\ngrace = never\n",
+			"grace = never: must be a duration such as 90s or 1h30m, from 0s to 1w" },
 		{ "[limits]\nrequests = 0\n", "requests = 0: must be a number from 1 to 1000000" },
 		{ "[limits]\nrequests = -1\n",
 			"requests = -1: must be a number from 1 to 1000000" },
@@ -333,19 +388,23 @@ static void only_regular_files(void)
 static void tells_what_needs_a_restart(void)
 {
 	_cleanup_(config_freep) struct config *a = load_text("", NULL, 0), *b = NULL, *c = NULL,
-					      *d = NULL;
+					      *d = NULL, *e = NULL, *f = NULL;
 
 	b = load_text("[lease]\nmax-hold = 9d\n[limits]\nrequests = 7\n[daemon]\nadmin-group = 0\n",
 		NULL, 0);
 	c = load_text("[daemon]\ncgroup-root = /x\n", NULL, 0);
 	d = load_text("[sensor]\ninterval = 2s\n", NULL, 0);
-	if (!a || !b || !c || !d)
+	e = load_text("[guard]\nmode = watch\n[idle]\ngrace = 0\n[hook]\non-event = /x\n", NULL, 0);
+	f = load_text("[guard]\nsession-cgroups = user.slice,x\n", NULL, 0);
+	if (!a || !b || !c || !d || !e || !f)
 		return;
 	CHECK(!config_needs_restart(a, a));
 	CHECK(!config_needs_restart(a, b));
 	CHECK_STR(config_needs_restart(a, c), "cgroup-root");
 	CHECK_STR(config_needs_restart(c, b), "cgroup-root");
 	CHECK_STR(config_needs_restart(a, d), "interval");
+	CHECK(!config_needs_restart(a, e));
+	CHECK_STR(config_needs_restart(a, f), "session-cgroups");
 }
 
 int main(void)
