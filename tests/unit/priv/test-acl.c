@@ -406,6 +406,29 @@ static void what_takes_its_place_is_left_alone(void)
 	unlink(real);
 }
 
+static void who_changes_it_back_is_noticed(void)
+{
+	time_t end = time(NULL) + DEADLINE_S;
+	pid_t parent = getpid(), pid;
+	struct error err = { 0 };
+	int r = 0;
+
+	fresh(node, MINOR, 0600);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (getppid() == parent)
+			chmod(node, 0664);
+		_exit(0);
+	}
+	while (r >= 0 && time(NULL) < end)
+		r = acl_set(node, MAJOR, MINOR, NULL, 0, &err);
+	CHECK_INT(r, -EBUSY);
+	CHECK_STR(err.id, "acl.undone");
+	kill(pid, SIGKILL);
+	CHECK_INT(waitpid(pid, NULL, 0), pid);
+}
+
 /* --- finding --- */
 
 struct found {
@@ -559,6 +582,7 @@ int main(void)
 	TEST(who_stays_is_never_shut_out);
 	TEST(it_is_never_open_in_between);
 	TEST(what_takes_its_place_is_left_alone);
+	TEST(who_changes_it_back_is_noticed);
 	TEST(nodes_are_found_two_levels_deep);
 	TEST(what_vanishes_is_skipped);
 	umount2(top, MNT_DETACH);
