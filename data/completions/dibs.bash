@@ -17,8 +17,10 @@ _dibs_options() {
 	case $1 in
 	status) echo "--json --watch $common" ;;
 	run) echo "$request --time --visible $common" ;;
-	reserve) echo "$request --force --duration --short --json $common" ;;
+	reserve) echo "$request --adopt --force --duration --short --json $common" ;;
 	release) echo "--gpu --all $common" ;;
+	shrink) echo "--gpu $common" ;;
+	gpus) echo "--uuid --index --docker --cdi --json $common" ;;
 	list) echo "--json --all $common" ;;
 	queue | show | doctor) echo "--json $common" ;;
 	"admin drain" | "admin release") echo "--reason $common" ;;
@@ -28,9 +30,9 @@ _dibs_options() {
 
 _dibs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local values='@(--socket|--color|--gpus|-g|--gpu|--type|--min-memory|--wait|--note|--time|-t|--visible|--duration|-d|--reason)'
-	local admin='drain undrain release sensor'
-	local verbs='status run reserve extend release list queue show admin doctor'
+	local values='@(--socket|--color|--gpus|-g|--gpu|--type|--min-memory|--wait|--note|--time|-t|--visible|--duration|-d|--reason|--adopt)'
+	local admin='drain undrain release guard sensor'
+	local verbs='status run reserve extend release shrink give gpus list queue show admin doctor'
 	local verb='' words=0 i word
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -70,6 +72,7 @@ _dibs() {
 		compopt -o default
 		return
 		;;
+	--adopt) word=$(pgrep -u "$EUID" 2>/dev/null) ;;
 	--gpus | -g | --type | --min-memory | --note | --reason) return ;;
 	*)
 		if [[ $cur == -* ]]; then
@@ -82,9 +85,11 @@ _dibs() {
 				mapfile -t COMPREPLY < <(compgen -c -- "$cur")
 				return
 				;;
-			release | show) word=$(_dibs_leases) ;;
+			release | show | shrink | gpus) word=$(_dibs_leases) ;;
+			give) ((words == 0)) && word=$(_dibs_leases) || word=$(compgen -u) ;;
 			extend) ((words == 0)) && word=$(_dibs_leases) || word='30m 1h 4h 8h 1d' ;;
 			"admin drain" | "admin undrain") word=$(_dibs_gpus) ;;
+			"admin guard") word='off watch deny configured' ;;
 			"admin sensor") word='pause resume' ;;
 			*) word='' ;;
 			esac

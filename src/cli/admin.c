@@ -84,6 +84,42 @@ enum client_exit verb_admin_release(struct cli *cli)
 	return exit;
 }
 
+/* The replies of GetStatus and SetGuard say it alike. */
+static enum client_exit print_guard(struct cli *cli, json_t *reply)
+{
+	const char *mode = wire_text(reply, "guard"), *method = wire_text(reply, "guard_method");
+	const char *words = strcmp(method, "acl") == 0 ? ", by ACLs of the device nodes"
+			    : *method                  ? ", by a device filter"
+						       : "";
+	const char *problem = wire_text(reply, "guard_problem");
+	char text[512];
+
+	people_rename(&cli->people, text, sizeof(text), problem);
+	printf("guard: %s%s\n", mode, words);
+	if (*text)
+		printf("%sproblem%s: %s\n", term_style(&cli->term, STYLE_WARN),
+			term_plain(&cli->term), text);
+	return EXIT_OK;
+}
+
+enum client_exit verb_admin_guard(struct cli *cli)
+{
+	static const char *const modes[] = { "off", "watch", "deny", "configured" };
+	_cleanup_(json_decrefp) json_t *parameters = NULL, *reply = NULL;
+	const char *word = cli->args.words[0];
+	enum client_exit exit;
+	size_t i = 0;
+
+	while (word && i < ELEMENTSOF(modes) && strcmp(word, modes[i]) != 0)
+		i++;
+	if (i == ELEMENTSOF(modes))
+		return complain(EXIT_INVALID, "'%s' is none of off, watch, deny, configured", word);
+	if (word)
+		parameters = json_pack("{ss}", "mode", word);
+	exit = cli_call(cli, word ? "org.dibs.SetGuard" : "org.dibs.GetStatus", parameters, &reply);
+	return exit == EXIT_OK ? print_guard(cli, reply) : exit;
+}
+
 enum client_exit verb_admin_sensor(struct cli *cli)
 {
 	_cleanup_(json_decrefp) json_t *parameters = NULL, *reply = NULL;

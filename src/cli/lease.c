@@ -9,6 +9,8 @@
 #include "base/text.h"
 #include "cli/public.h"
 
+#define IDLE_SHOWN_US (5 * 60 * USEC_PER_SEC)
+
 void lease_gpus(char dst[LEASE_GPUS_SIZE], json_t *lease)
 {
 	json_t *index;
@@ -19,6 +21,12 @@ void lease_gpus(char dst[LEASE_GPUS_SIZE], json_t *lease)
 		if (n < LEASE_GPUS_SIZE)
 			n += (size_t)snprintf(dst + n, LEASE_GPUS_SIZE - n, "%s%lld",
 				i == 0 ? "" : ",", (long long)json_integer_value(index));
+}
+
+bool lease_is_mine(json_t *lease)
+{
+	return wire_int(lease, "uid", -1) == getuid() &&
+	       strcmp(wire_text(lease, "state"), "active") == 0;
 }
 
 char *lease_sentence(json_t *lease, int64_t now_us)
@@ -55,6 +63,13 @@ char *lease_purpose(json_t *lease)
 	const char *command = wire_text(lease, "command"), *note = wire_text(lease, "note");
 
 	return text_format("%s%s%s", command, *command && *note ? " # " : "", note);
+}
+
+int64_t lease_idle_us(json_t *lease, int64_t now_us)
+{
+	int64_t us = now_us - wire_int(lease, "idle_since", now_us);
+
+	return us >= IDLE_SHOWN_US ? us - us % (60 * USEC_PER_SEC) : 0;
 }
 
 static bool waits(json_t *lease)

@@ -12,6 +12,9 @@
 /* The indices of its GPUs with commas; empty if it has none. */
 void lease_gpus(char dst[LEASE_GPUS_SIZE], json_t *lease);
 
+/* Is it active, and of the user who runs this? */
+bool lease_is_mine(json_t *lease);
+
 /* "hold 41: GPU 0,1 until Fri 18:40 (8h)". The caller frees; NULL without memory. */
 char *lease_sentence(json_t *lease, int64_t now_us);
 
@@ -22,6 +25,9 @@ int lease_parse_id(const char *text, int64_t *ret, struct error *err);
  * memory.
  */
 char *lease_purpose(json_t *lease);
+
+/* How long its GPUs have done nothing, in whole minutes; 0 for what may be a pause. */
+int64_t lease_idle_us(json_t *lease, int64_t now_us);
 
 /* Those that wait, by position: a new array, owned by the caller. NULL without memory. */
 json_t *lease_queue(json_t *leases);

@@ -70,11 +70,48 @@ static void fill_until(struct cell *cell, const struct view *view, json_t *lease
 	cell_moment(cell, wire_int(lease, "until", 0), view);
 }
 
+void lease_put_idle(struct cell *cell, const struct view *view, json_t *lease)
+{
+	int64_t us = lease_idle_us(lease, view->now_us);
+	char text[DURATION_TEXT_SIZE];
+
+	if (!us)
+		return;
+	format_duration(text, us);
+	cell_printf(cell, "(idle %s)", text);
+}
+
+void lease_note_idle(struct notes *notes, json_t *leases)
+{
+	const struct view *view = notes->view;
+	char gpus[LEASE_GPUS_SIZE], moment[MOMENT_SIZE];
+	json_t *lease;
+	size_t i;
+
+	json_array_foreach (leases, i, lease) {
+		int64_t release = wire_int(lease, "idle_release", 0);
+		struct cell cell = { 0 };
+
+		if (!release)
+			continue;
+		lease_gpus(gpus, lease);
+		format_moment(moment, release, view->now_us);
+		cell_printf(&cell, "#%" PRId64 " of %s does nothing on GPU %s",
+			wire_int(lease, "id", 0),
+			people_name(view->people, wire_int(lease, "uid", -1)), gpus);
+		cell_printf(&cell, " and is given back at %s unless it is used", moment);
+		notes_add(notes, &cell);
+	}
+}
+
 static void fill_purpose(struct cell *cell, const struct view *view, json_t *lease)
 {
 	_cleanup_(freep) char *purpose = lease_purpose(lease);
 
-	cell_printf(cell, "%s", purpose ? purpose : "");
+	lease_put_idle(cell, view, lease);
+	if (wire_int(lease, "idle_release", 0))
+		cell->style = STYLE_WARN;
+	cell_printf(cell, "%s%s", *cell->text ? " " : "", purpose ? purpose : "");
 }
 
 static const struct column queue_columns[] = {

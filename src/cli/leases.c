@@ -1,17 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* What is done to a lease that exists: extend, release. */
+/* What is done to a lease that exists: extend, give, shrink, release. */
 #include <errno.h>
+#include <pwd.h>
 
 #include "base/clock.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "cli/lease.h"
 #include "cli/public.h"
 #include "cli/request.h"
 
+/* What became of it. */
+static enum client_exit print_lease(json_t *reply, const char *more)
+{
+	_cleanup_(freep) char *text = lease_sentence(json_object_get(reply, "lease"), clock_wall());
+
+	if (!text)
+		return complain(EXIT_FAULT, "out of memory");
+	printf("%s%s\n", text, more);
+	return EXIT_OK;
+}
+
 enum client_exit verb_extend(struct cli *cli)
 {
 	_cleanup_(json_decrefp) json_t *parameters = NULL, *reply = NULL;
-	_cleanup_(freep) char *text = NULL;
 	const char *duration = cli->args.words[1];
 	int64_t id, us;
 	struct error err = { 0 };
@@ -26,11 +38,60 @@ enum client_exit verb_extend(struct cli *cli)
 	exit = cli_call(cli, "org.dibs.Extend", parameters, &reply);
 	if (exit != EXIT_OK)
 		return exit;
-	text = lease_sentence(json_object_get(reply, "lease"), clock_wall());
-	if (!text)
-		return complain(EXIT_FAULT, "out of memory");
-	puts(text);
-	return EXIT_OK;
+	return print_lease(reply, "");
+}
+
+/* The number of a user, by name or number. */
+static bool find_user(const char *name, uint32_t *ret)
+{
+	const struct passwd *pw = getpwnam(name);
+	uint64_t uid;
+
+	if (!pw && parse_uint(name, 0, UINT32_MAX - 1, &uid) < 0)
+		return false;
+	*ret = pw ? pw->pw_uid : (uint32_t)uid;
+	return true;
+}
+
+enum client_exit verb_give(struct cli *cli)
+{
+	_cleanup_(json_decrefp) json_t *parameters = NULL, *reply = NULL;
+	_cleanup_(freep) char *owner = NULL;
+	struct error err = { 0 };
+	enum client_exit exit;
+	uint32_t uid;
+	int64_t id;
+
+	if (lease_parse_id(cli->args.words[0], &id, &err) < 0)
+		return complain_error(cli, EXIT_INVALID, &err);
+	if (!find_user(cli->args.words[1], &uid))
+		return complain(EXIT_INVALID, "there is no user '%s'", cli->args.words[1]);
+	parameters = json_pack("{sI sI}", "id", (json_int_t)id, "uid", (json_int_t)uid);
+	exit = cli_call(cli, "org.dibs.Give", parameters, &reply);
+	if (exit != EXIT_OK)
+		return exit;
+	owner = text_format(", now of %s",
+		people_name(&cli->people, wire_int(json_object_get(reply, "lease"), "uid", uid)));
+	return print_lease(reply, owner ? owner : "");
+}
+
+enum client_exit verb_shrink(struct cli *cli)
+{
+	_cleanup_(json_decrefp) json_t *parameters = NULL, *reply = NULL;
+	const char *gpus = cli_value(cli, OPT_SHRINK_GPU);
+	struct error err = { 0 };
+	enum client_exit exit;
+	int64_t id;
+
+	if (!gpus)
+		return complain(EXIT_INVALID, "--gpu LIST is missing: which GPUs to give back");
+	if (lease_parse_id(cli->args.words[0], &id, &err) < 0)
+		return complain_error(cli, EXIT_INVALID, &err);
+	parameters = json_pack("{sI}", "id", (json_int_t)id);
+	if (request_put_list(parameters, "gpus", OPT_SHRINK_GPU, gpus, &err) < 0)
+		return complain_error(cli, EXIT_INVALID, &err);
+	exit = cli_call(cli, "org.dibs.Shrink", parameters, &reply);
+	return exit == EXIT_OK ? print_lease(reply, "") : exit;
 }
 
 /* -EINVAL with a sentence. */

@@ -46,9 +46,10 @@ enum client_exit verb_list(struct cli *cli)
 		puts(all ? "nobody has a lease" : "you have no lease; 'dibs list --all' shows all");
 		return EXIT_OK;
 	}
-	return table_draw_leases(stdout, &view, leases, all) < 0
-		       ? complain(EXIT_FAULT, "out of memory")
-		       : EXIT_OK;
+	if (table_draw_leases(stdout, &view, leases, all) < 0)
+		return complain(EXIT_FAULT, "out of memory");
+	lease_note_idle(&(struct notes){ stdout, &view }, leases);
+	return EXIT_OK;
 }
 
 enum client_exit verb_queue(struct cli *cli)

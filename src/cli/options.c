@@ -6,7 +6,7 @@
  * takes them is known only at the end.
  *
  * Words are collected at the front of argv, which is safe because there are never more of them than
- * were read.
+ * were read. The values of an option that may be repeated are collected there, too.
  */
 #include "cli/options.h"
 
@@ -37,7 +37,13 @@ const struct option options[OPT_MAX] = {
 	[OPT_EVERYBODY] = { 'a', "all", NULL, "those of everybody" },
 	[OPT_ALL] = { 'a', "all", NULL, "all that is yours, running and waiting too" },
 	[OPT_RELEASE_GPU] = { 0, "gpu", "LIST", "your leases on these GPUs" },
+	[OPT_SHRINK_GPU] = { 0, "gpu", "LIST", "the GPUs that are given back" },
 	[OPT_REASON] = { 0, "reason", "TEXT", "why; people will read it" },
+	[OPT_ADOPT] = { 0, "adopt", "PID...", "the GPUs that these processes of yours use", true },
+	[OPT_UUID] = { 0, "uuid", NULL, "print their UUIDs, with commas" },
+	[OPT_INDEX] = { 0, "index", NULL, "print their indices, with commas" },
+	[OPT_DOCKER] = { 0, "docker", NULL, "print what docker run needs to have them" },
+	[OPT_CDI] = { 0, "cdi", NULL, "the same as names of CDI, for podman and others" },
 };
 
 bool verb_takes(const struct verb *verb, enum opt opt)
@@ -78,10 +84,17 @@ static int unknown_option(const struct arguments *a, const char *word, struct er
 		verb_name(a));
 }
 
+static void take_value(struct arguments *a, enum opt opt, char *value)
+{
+	a->values[opt] = value;
+	if (options[opt].words)
+		a->words[a->n_words++] = value;
+}
+
 /* "--name", "--name=value", "--name value". Returns how many words of argv it took. */
 static int parse_long(struct arguments *a, char **argv, struct error *err)
 {
-	const char *name = argv[0] + 2, *equals = strchr(name, '=');
+	char *name = argv[0] + 2, *equals = strchr(name, '=');
 	size_t length = equals ? (size_t)(equals - name) : strlen(name);
 
 	for (enum opt opt = 0; opt < OPT_MAX; opt++) {
@@ -96,8 +109,12 @@ static int parse_long(struct arguments *a, char **argv, struct error *err)
 		if (o->argument && !equals && !argv[1])
 			return error_set(err, -EINVAL, "usage.option",
 				"--%s needs a value: --%s %s", o->name, o->name, o->argument);
-		a->values[opt] = !o->argument ? "" : equals ? equals + 1 : argv[1];
-		return o->argument && !equals ? 2 : 1;
+		if (!o->argument) {
+			a->values[opt] = "";
+			return 1;
+		}
+		take_value(a, opt, equals ? equals + 1 : argv[1]);
+		return equals ? 1 : 2;
 	}
 	return unknown_option(a, argv[0], err);
 }
@@ -105,7 +122,7 @@ static int parse_long(struct arguments *a, char **argv, struct error *err)
 /* "-a", "-ab", "-n5", "-n 5". Returns how many words of argv it took. */
 static int parse_letters(struct arguments *a, char **argv, struct error *err)
 {
-	for (const char *s = argv[0] + 1; *s; s++) {
+	for (char *s = argv[0] + 1; *s; s++) {
 		enum opt opt = 0;
 
 		while (opt < OPT_MAX && !(accepts(a->verb, opt) && options[opt].letter == *s))
@@ -119,7 +136,7 @@ static int parse_letters(struct arguments *a, char **argv, struct error *err)
 		if (!s[1] && !argv[1])
 			return error_set(err, -EINVAL, "usage.option", "-%c needs a value: -%c %s",
 				*s, *s, options[opt].argument);
-		a->values[opt] = s[1] ? s + 1 : argv[1];
+		take_value(a, opt, s[1] ? s + 1 : argv[1]);
 		return s[1] ? 1 : 2;
 	}
 	return 1;

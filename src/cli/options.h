@@ -37,7 +37,13 @@ enum opt {
 	OPT_EVERYBODY,   /* --all of list */
 	OPT_ALL,         /* --all of release */
 	OPT_RELEASE_GPU, /* --gpu of release */
+	OPT_SHRINK_GPU,  /* --gpu of shrink */
 	OPT_REASON,
+	OPT_ADOPT,
+	OPT_UUID,
+	OPT_INDEX,
+	OPT_DOCKER,
+	OPT_CDI,
 	OPT_MAX,
 };
 
@@ -48,6 +54,7 @@ struct option {
 	const char *name;
 	const char *argument; /* NULL = takes none */
 	const char *help;
+	bool words; /* may be given again; its values join the words of the verb */
 };
 
 extern const struct option options[OPT_MAX];

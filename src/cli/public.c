@@ -74,31 +74,42 @@ static json_t *each(json_t *wire, const char *name, struct people *people,
 
 static json_t *process(json_t *wire, struct people *people)
 {
-	return json_pack("{so so so so so so}", "pid", plain(wire, "pid"), "uid",
+	return json_pack("{so so so so so so so so}", "pid", plain(wire, "pid"), "uid",
 		plain(wire, "uid"), "user", user(wire, people), "command", plain(wire, "command"),
-		"memory_mib", plain(wire, "memory_mib"), "lease", plain(wire, "lease"));
+		"memory_mib", plain(wire, "memory_mib"), "lease", plain(wire, "lease"), "standing",
+		plain(wire, "standing"), "container", plain(wire, "container"));
 }
 
 static json_t *gpu(json_t *wire, struct people *people)
 {
-	return json_pack("{so so so so so so so so so so so so so}", "index", plain(wire, "index"),
-		"uuid", plain(wire, "uuid"), "model", plain(wire, "model"), "memory_mib",
-		plain(wire, "memory_mib"), "memory_used_mib", plain(wire, "memory_used_mib"),
-		"utilization", plain(wire, "utilization"), "temperature_c",
-		plain(wire, "temperature_c"), "power_w", plain(wire, "power_w"), "state",
-		plain(wire, "state"), "reason", sentence(wire, "reason", people), "leases",
-		plain(wire, "leases"), "processes", each(wire, "processes", people, process),
-		"free_since", moment(wire, "free_since"));
+	return json_pack("{so so so so so so so so so so so so so so so}", "index",
+		plain(wire, "index"), "uuid", plain(wire, "uuid"), "model", plain(wire, "model"),
+		"vendor", plain(wire, "vendor"), "memory_mib", plain(wire, "memory_mib"),
+		"memory_used_mib", plain(wire, "memory_used_mib"), "utilization",
+		plain(wire, "utilization"), "temperature_c", plain(wire, "temperature_c"),
+		"power_w", plain(wire, "power_w"), "state", plain(wire, "state"), "reason",
+		sentence(wire, "reason", people), "leases", plain(wire, "leases"), "processes",
+		each(wire, "processes", people, process), "free_since", moment(wire, "free_since"),
+		"nodes", plain(wire, "nodes"));
+}
+
+json_t *public_gpus(json_t *lease, json_t *gpus, struct people *people)
+{
+	_cleanup_(json_decrefp) json_t *wire = json_pack("{sO}", "gpus", gpus);
+
+	return json_pack(
+		"{so so}", "lease", plain(lease, "id"), "gpus", each(wire, "gpus", people, gpu));
 }
 
 json_t *public_lease(json_t *wire, struct people *people)
 {
-	return json_pack("{so so so so so so so so so so so}", "id", plain(wire, "id"), "kind",
-		plain(wire, "kind"), "state", plain(wire, "state"), "uid", plain(wire, "uid"),
-		"user", user(wire, people), "gpus", plain(wire, "gpus"), "since",
-		moment(wire, "since"), "until", moment(wire, "until"), "command",
+	return json_pack("{so so so so so so so so so so so so so}", "id", plain(wire, "id"),
+		"kind", plain(wire, "kind"), "state", plain(wire, "state"), "uid",
+		plain(wire, "uid"), "user", user(wire, people), "gpus", plain(wire, "gpus"),
+		"since", moment(wire, "since"), "until", moment(wire, "until"), "command",
 		plain(wire, "command"), "note", plain(wire, "note"), "position",
-		plain(wire, "position"));
+		plain(wire, "position"), "idle_since", moment(wire, "idle_since"), "idle_release",
+		moment(wire, "idle_release"));
 }
 
 static json_t *event(json_t *wire, struct people *people)
@@ -125,8 +136,9 @@ json_t *public_show(json_t *wire, struct people *people)
 
 json_t *public_status(json_t *wire, struct people *people)
 {
-	return json_pack("{so so so so so}", "host", plain(wire, "host"), "version",
-		plain(wire, "version"), "guard", plain(wire, "guard"), "gpus",
-		each(wire, "gpus", people, gpu), "leases",
-		each(wire, "leases", people, public_lease));
+	return json_pack("{so so so so so so so}", "host", plain(wire, "host"), "version",
+		plain(wire, "version"), "guard", plain(wire, "guard"), "guard_method",
+		plain(wire, "guard_method"), "guard_problem",
+		sentence(wire, "guard_problem", people), "gpus", each(wire, "gpus", people, gpu),
+		"leases", each(wire, "leases", people, public_lease));
 }

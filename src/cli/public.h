@@ -14,6 +14,9 @@
 json_t *public_status(json_t *wire, struct people *people);
 json_t *public_lease(json_t *wire, struct people *people);
 
+/* A lease and all that is known of its GPUs. */
+json_t *public_gpus(json_t *lease, json_t *gpus, struct people *people);
+
 /* A lease with what is only known of one that is looked at: count, submitted, ended, end, events.
  */
 json_t *public_show(json_t *wire, struct people *people);

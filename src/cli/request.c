@@ -106,6 +106,28 @@ static int put_note(json_t *object, const char *text, struct error *err)
 	return put(object, "note", json_string(text), err);
 }
 
+/* Each text has one PID, or several with commas. */
+static int put_adopt(json_t *object, char *const *texts, int n, struct error *err)
+{
+	json_t *array = json_array();
+
+	if (put(object, "adopt", array, err) < 0)
+		return -ENOMEM;
+	for (int i = 0; i < n; i++) {
+		_cleanup_(freep) char *copy = strdup(texts[i]);
+		char *cursor = copy, *piece;
+		uint64_t pid;
+
+		while (copy && (piece = text_next(&cursor)))
+			if (parse_uint(piece, 1, INT32_MAX, &pid) < 0 ||
+				json_array_append_new(array, json_integer((json_int_t)pid)) < 0)
+				return error_set(err, -EINVAL, ID,
+					"--adopt takes the numbers of processes, not '%s'",
+					texts[i]);
+	}
+	return 0;
+}
+
 static int put_wait(json_t *object, const struct arguments *args, struct error *err)
 {
 	const char *wait = args->values[OPT_WAIT], *no_wait = args->values[OPT_NO_WAIT];
@@ -140,6 +162,8 @@ int request_parameters(
 		r = put_duration(object, "duration_us", OPT_DURATION, values[OPT_DURATION], 1, err);
 	if (r == 0)
 		r = put_wait(object, args, err);
+	if (r == 0 && values[OPT_ADOPT])
+		r = put_adopt(object, args->words, args->n_words, err);
 	if (r == 0 && values[OPT_FORCE])
 		r = put(object, "force", json_true(), err);
 	if (r == 0)

@@ -51,6 +51,9 @@ enum client_exit verb_reserve(struct cli *cli)
 
 	if (cli_value(cli, OPT_SHORT) && cli_value(cli, OPT_JSON))
 		return complain(EXIT_INVALID, "--short and --json contradict each other; give one");
+	if (cli->args.n_words > 0 && !cli_value(cli, OPT_ADOPT))
+		return complain(EXIT_INVALID, "'%s' is too much; see 'dibs reserve --help'",
+			cli->args.words[0]);
 	if (request_parameters(&cli->args, "hold", &parameters, &err) < 0)
 		return complain_error(cli, EXIT_INVALID, &err);
 	exit = request_wait(cli, parameters, &reply);

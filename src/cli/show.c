@@ -30,6 +30,21 @@ static void print_moment(json_t *lease, const char *name, int64_t now_us)
 	printf("  %-10s %s\n", name, text);
 }
 
+static void print_idle(json_t *lease, int64_t now_us)
+{
+	int64_t us = lease_idle_us(lease, now_us), release = wire_int(lease, "idle_release", 0);
+	char duration[DURATION_TEXT_SIZE], moment[MOMENT_SIZE];
+
+	if (us) {
+		format_duration(duration, us);
+		printf("  %-10s %s\n", "idle", duration);
+	}
+	if (release) {
+		format_moment(moment, release, now_us);
+		printf("  %-10s %s, unless it is used\n", "given back", moment);
+	}
+}
+
 static void print_lease(struct cli *cli, json_t *lease, int64_t now_us)
 {
 	const char *state = wire_text(lease, "state"), *end = wire_text(lease, "end");
@@ -49,6 +64,7 @@ static void print_lease(struct cli *cli, json_t *lease, int64_t now_us)
 	print_moment(lease, "submitted", now_us);
 	print_moment(lease, "since", now_us);
 	print_moment(lease, "until", now_us);
+	print_idle(lease, now_us);
 	print_moment(lease, "ended", now_us);
 	print_text(&cli->term, "command", wire_text(lease, "command"));
 	print_text(&cli->term, "note", wire_text(lease, "note"));
@@ -59,9 +75,31 @@ static void fill_time(struct cell *cell, const struct view *view, json_t *event)
 	cell_moment(cell, wire_int(event, "time", 0), view);
 }
 
+/* Kinds whose names say too little, and those that somebody should see. */
+static const struct {
+	const char *kind, *words;
+	enum style style;
+} kinds[] = {
+	{ "warned", "told to end", STYLE_WARN },
+	{ "revoked", "taken away", STYLE_WARN },
+	{ "idle", "idle, warned", STYLE_WARN },
+	{ "foreign", "foreign use", STYLE_WARN },
+	{ "foreign-ended", "foreign use over", STYLE_PLAIN },
+	{ "defect", "defect", STYLE_WARN },
+	{ "given", "handed over", STYLE_PLAIN },
+	{ "shrunk", "partly released", STYLE_PLAIN },
+	{ "recovered", "store recovered", STYLE_PLAIN },
+};
+
 static void fill_kind(struct cell *cell, const struct view *view, json_t *event)
 {
-	cell_printf(cell, "%s", wire_text(event, "kind"));
+	const char *kind = wire_text(event, "kind");
+	size_t i = 0;
+
+	while (i < ELEMENTSOF(kinds) && strcmp(kinds[i].kind, kind) != 0)
+		i++;
+	cell_printf(cell, "%s", i < ELEMENTSOF(kinds) ? kinds[i].words : kind);
+	cell->style = i < ELEMENTSOF(kinds) ? kinds[i].style : STYLE_PLAIN;
 }
 
 static void fill_who(struct cell *cell, const struct view *view, json_t *event)

@@ -47,6 +47,20 @@ void cell_moment(struct cell *cell, int64_t us, const struct view *view)
 	cell_printf(cell, "%s", text);
 }
 
+void note_print(FILE *out, const struct view *view, struct cell *cell)
+{
+	term_fit(view->term, cell->text);
+	fprintf(out, "%s!%s ", term_style(view->term, STYLE_WARN), term_plain(view->term));
+	term_wrap(out, view->term, 2, cell->text);
+}
+
+void notes_add(struct notes *notes, struct cell *cell)
+{
+	if (notes->n++ == 0)
+		fputc('\n', notes->out);
+	note_print(notes->out, notes->view, cell);
+}
+
 static int put_cell(
 	struct libscols_line *line, size_t column, const struct term *term, struct cell *from)
 {

@@ -44,6 +44,23 @@ void cell_printf(struct cell *cell, const char *fmt, ...) _printf_(2, 3);      /
 void cell_since(struct cell *cell, int64_t since_us, const struct view *view); /* 0: nothing */
 void cell_moment(struct cell *cell, int64_t us, const struct view *view);      /* 0: "-" */
 
+/* Sentences below a table, each marked as a warning; a blank line goes before the first. */
+struct notes {
+	FILE *out;
+	const struct view *view;
+	unsigned n;
+};
+
+void notes_add(struct notes *notes, struct cell *cell);
+void note_print(
+	FILE *out, const struct view *view, struct cell *cell); /* one, and no line before */
+
 /* Draws leases: those that wait, in the order given; or any, with their users or without. */
 int table_draw_queue(FILE *out, const struct view *view, json_t *leases);
 int table_draw_leases(FILE *out, const struct view *view, json_t *leases, bool with_users);
+
+/* Appends "(idle 3h)", if the lease is held for nothing. */
+void lease_put_idle(struct cell *cell, const struct view *view, json_t *lease);
+
+/* Says which leases are given back unless they are used. */
+void lease_note_idle(struct notes *notes, json_t *leases);

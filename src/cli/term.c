@@ -83,6 +83,40 @@ void term_fit(const struct term *term, char *text)
 	*out = '\0';
 }
 
+/* The columns of the word at s, if each character is as wide as one. */
+static unsigned word_width(const char *s, size_t *ret_bytes)
+{
+	size_t bytes = strcspn(s, " ");
+	unsigned width = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		width += ((unsigned char)s[i] & 0xc0) != 0x80;
+	*ret_bytes = bytes;
+	return width;
+}
+
+void term_wrap(FILE *out, const struct term *term, unsigned indent, const char *text)
+{
+	unsigned column = indent;
+
+	for (const char *s = text; *s;) {
+		size_t bytes;
+		unsigned width = word_width(s, &bytes);
+
+		if (s > text && term->width && column + 1 + width > term->width) {
+			fprintf(out, "\n%*s", (int)indent, "");
+			column = indent;
+		} else if (s > text) {
+			fputc(' ', out);
+			column++;
+		}
+		fwrite(s, 1, bytes, out);
+		column += width;
+		s += bytes + (s[bytes] == ' ');
+	}
+	fputc('\n', out);
+}
+
 void format_moment(char dst[MOMENT_SIZE], int64_t us, int64_t now_us)
 {
 	time_t t = (time_t)(us / USEC_PER_SEC), now = (time_t)(now_us / USEC_PER_SEC);

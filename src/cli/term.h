@@ -33,6 +33,10 @@ const char *term_plain(const struct term *term);
  * become '?'. */
 void term_fit(const struct term *term, char *text);
 
+/* Prints a line of text; on a terminal in as many lines as it takes, broken at blanks, all but the
+ * first behind so many columns. The first begins behind as many that were printed already. */
+void term_wrap(FILE *out, const struct term *term, unsigned indent, const char *text);
+
 /* When something is or was, as people say it: "18:40", "Fri 18:40", "Nov 28 18:40", "2027-03-01".
  * Both times are CLOCK_REALTIME in microseconds. */
 #define MOMENT_SIZE 32

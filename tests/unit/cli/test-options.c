@@ -69,6 +69,19 @@ static void one_name_two_options(void)
 	CHECK(args.values[OPT_EVERYBODY] && args.values[OPT_JSON]);
 }
 
+static void values_join_the_words(void)
+{
+	CHECK_INT(PARSE("reserve", "--adopt", "1", "--adopt=2,3", "4", "-g", "2"), 0);
+	CHECK(args.values[OPT_ADOPT]);
+	CHECK_STR(args.values[OPT_GPUS], "2");
+	CHECK_INT(args.n_words, 3);
+	CHECK_STR(args.words[0], "1");
+	CHECK_STR(args.words[1], "2,3");
+	CHECK_STR(args.words[2], "4");
+	CHECK_INT(PARSE("reserve", "--adopt"), -EINVAL);
+	CHECK_INT(PARSE("run", "--adopt", "1", "x"), -EINVAL);
+}
+
 static void refuses(void)
 {
 	CHECK_INT(PARSE("foo"), -EINVAL);
@@ -102,6 +115,7 @@ int main(void)
 	TEST(run_stops_at_two_dashes);
 	TEST(others_look_on_behind_words);
 	TEST(one_name_two_options);
+	TEST(values_join_the_words);
 	TEST(refuses);
 	TEST(help_counts_no_words);
 	return tap_done();

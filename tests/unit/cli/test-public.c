@@ -8,17 +8,21 @@
 #include "proto/message.h"
 
 static const char wire_status[] =
-	"{\"host\":\"h\",\"version\":\"1\",\"guard\":\"off\",\"gpus\":[{\"index\":0,\"uuid\":\"GPU-"
+	"{\"host\":\"h\",\"version\":\"1\",\"guard\":\"deny\",\"guard_method\":\"acl\",\"guard_"
+	"problem\":"
+	"\"open to uid 0\",\"gpus\":[{\"index\":0,\"uuid\":\"GPU-"
 	"a\","
 	"\"model\":\"M\",\"vendor\":\"nvidia\",\"memory_mib\":10,\"memory_used_mib\":null,"
 	"\"utilization\":5,\"temperature_c\":40,\"power_w\":60,\"state\":\"leased\","
 	"\"reason\":\"drained by uid 0\",\"leases\":[7],\"processes\":[{\"pid\":9,\"uid\":0,"
-	"\"command\":\"c\",\"memory_mib\":3,\"lease\":7},{\"pid\":10,\"uid\":null,\"command\":"
+	"\"command\":\"c\",\"memory_mib\":3,\"lease\":7,\"standing\":\"lease\",\"container\":"
+	"\"docker:x\"},{\"pid\":10,\"uid\":null,\"command\":"
 	"\"d\","
-	"\"memory_mib\":null,\"lease\":null}],\"free_since\":null}],\"leases\":[{\"id\":7,"
+	"\"memory_mib\":null,\"lease\":null}],\"free_since\":null,\"nodes\":[\"195:0\"]}],"
+	"\"leases\":[{\"id\":7,"
 	"\"kind\":\"run\",\"state\":\"active\",\"uid\":0,\"gpus\":[0],\"count\":1,\"submitted\":0,"
 	"\"since\":86400000000,\"until\":null,\"ended\":null,\"end\":null,\"command\":\"c\","
-	"\"note\":null,\"position\":null}]}";
+	"\"note\":null,\"position\":null,\"idle_since\":86400000000,\"idle_release\":null}]}";
 
 static void status(void)
 {
@@ -28,15 +32,23 @@ static void status(void)
 	_cleanup_(freep) char *text = json_dumps(object, JSON_COMPACT);
 
 	CHECK_STR(text,
-		"{\"host\":\"h\",\"version\":\"1\",\"guard\":\"off\",\"gpus\":[{\"index\":0,"
-		"\"uuid\":\"GPU-a\",\"model\":\"M\",\"memory_mib\":10,\"memory_used_mib\":null,"
+		"{\"host\":\"h\",\"version\":\"1\",\"guard\":\"deny\","
+		"\"guard_method\":\"acl\",\"guard_problem\":\"open to "
+		"root\",\"gpus\":[{\"index\":0,"
+		"\"uuid\":\"GPU-a\",\"model\":\"M\",\"vendor\":\"nvidia\",\"memory_mib\":10,"
+		"\"memory_used_mib\":null,"
 		"\"utilization\":5,\"temperature_c\":40,\"power_w\":60,\"state\":\"leased\","
 		"\"reason\":\"drained by root\",\"leases\":[7],\"processes\":[{\"pid\":9,\"uid\":0,"
-		"\"user\":\"root\",\"command\":\"c\",\"memory_mib\":3,\"lease\":7},{\"pid\":10,"
-		"\"uid\":null,\"user\":null,\"command\":\"d\",\"memory_mib\":null,\"lease\":null}],"
-		"\"free_since\":null}],\"leases\":[{\"id\":7,\"kind\":\"run\",\"state\":\"active\","
+		"\"user\":\"root\",\"command\":\"c\",\"memory_mib\":3,\"lease\":7,\"standing\":"
+		"\"lease\","
+		"\"container\":\"docker:x\"},{\"pid\":10,"
+		"\"uid\":null,\"user\":null,\"command\":\"d\",\"memory_mib\":null,\"lease\":null,"
+		"\"standing\":null,"
+		"\"container\":null}],\"free_since\":null,\"nodes\":[\"195:0\"]}],\"leases\":[{"
+		"\"id\":7,\"kind\":\"run\",\"state\":\"active\","
 		"\"uid\":0,\"user\":\"root\",\"gpus\":[0],\"since\":\"1970-01-02T00:00:00+00:00\","
-		"\"until\":null,\"command\":\"c\",\"note\":null,\"position\":null}]}");
+		"\"until\":null,\"command\":\"c\",\"note\":null,\"position\":null,"
+		"\"idle_since\":\"1970-01-02T00:00:00+00:00\",\"idle_release\":null}]}");
 }
 
 static void show(void)
@@ -66,7 +78,7 @@ static void little(void)
 		json_loads("{\"gpus\":[{}],\"leases\":[{}]}", 0, NULL);
 	_cleanup_(json_decrefp) json_t *object = public_status(wire, &people);
 
-	CHECK_INT(json_object_size(object), 5);
+	CHECK_INT(json_object_size(object), 7);
 	CHECK(json_is_null(json_object_get(object, "host")));
 }
 

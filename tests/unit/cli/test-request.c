@@ -108,6 +108,33 @@ static void lists(void)
 	CHECK_STR(json_string_value(json_array_get(gpus, 1)), "GPU-12");
 }
 
+static int adopt(char *first, char *second)
+{
+	char *words[] = { first, second, NULL };
+	struct arguments args = { .words = words, .n_words = second ? 2 : 1 };
+
+	args.values[OPT_ADOPT] = first;
+	json_decref(parameters);
+	parameters = NULL;
+	return request_parameters(&args, "hold", &parameters, &err);
+}
+
+static void adopts(void)
+{
+	static const char *const bad[] = { "", "0", "-1", "1,", "1,,2", "a", "1 2", "2147483648" };
+	json_t *pids;
+
+	CHECK_INT(adopt((char[]){ "7,8" }, (char[]){ "9" }), 0);
+	pids = json_object_get(parameters, "adopt");
+	CHECK_INT(json_array_size(pids), 3);
+	CHECK_INT(json_integer_value(json_array_get(pids, 0)), 7);
+	CHECK_INT(json_integer_value(json_array_get(pids, 2)), 9);
+	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+		CHECK_INT(adopt((char[]){ "7" }, (char *)bad[i]), -EINVAL);
+		CHECK(!parameters && strstr(err.text, "--adopt"));
+	}
+}
+
 static void check_quote(const char *const *argv, size_t max, const char *expected)
 {
 	_cleanup_(freep) char *text = quote_command(argv, max);
@@ -150,6 +177,7 @@ int main(void)
 	TEST(wait_or_not);
 	TEST(notes);
 	TEST(lists);
+	TEST(adopts);
 	TEST(quotes);
 	TEST(waiting);
 	json_decref(parameters);
