@@ -25,10 +25,19 @@
 
 #define REPORT_FD (STDERR_FILENO + 1)
 
-enum step { STEP_FDS, STEP_CREDENTIALS, STEP_REGAIN, STEP_CONFINE, STEP_PARENT, STEP_EXEC };
+enum step {
+	STEP_FDS,
+	STEP_CGROUP,
+	STEP_CREDENTIALS,
+	STEP_REGAIN,
+	STEP_CONFINE,
+	STEP_PARENT,
+	STEP_EXEC
+};
 
 static const char *const step_text[] = {
 	[STEP_FDS] = "cannot set up its descriptors",
+	[STEP_CGROUP] = "cannot enter its cgroup",
 	[STEP_CREDENTIALS] = "cannot change to its user",
 	[STEP_REGAIN] = "could become root again; not started",
 	[STEP_CONFINE] = "cannot confine it",
@@ -42,16 +51,24 @@ struct report {
 };
 
 /* The report goes out of the way first: any of these may already be where another belongs. */
-static int place_fds(int stdout_fd, int report_fd)
+static int place_fds(const struct spawn *what, int report_fd)
 {
 	int report = fcntl(report_fd, F_DUPFD_CLOEXEC, REPORT_FD + 1);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	if (report < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
-		dup2(stdout_fd >= 0 ? stdout_fd : null, STDOUT_FILENO) < 0 ||
+	if (report < 0 || null < 0 ||
+		dup2(what->stdin_fd > STDERR_FILENO ? what->stdin_fd : null, STDIN_FILENO) < 0 ||
+		dup2(what->stdout_fd >= 0 ? what->stdout_fd : null, STDOUT_FILENO) < 0 ||
 		dup3(report, REPORT_FD, O_CLOEXEC) < 0 || close_range(REPORT_FD + 1, ~0u, 0) < 0)
 		return -errno;
 	return 0;
+}
+
+static int enter_cgroup(const char *path)
+{
+	_cleanup_(closep) int dir = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return dir < 0 ? -errno : write_file_at(dir, "cgroup.procs", "0");
 }
 
 static int change_user(uid_t uid, gid_t gid)
@@ -99,8 +116,12 @@ static void reset_signals(void)
 
 static int prepare(const struct spawn *what, pid_t parent, enum step *step)
 {
-	int r = 0;
+	int r;
 
+	*step = STEP_CGROUP;
+	r = what->cgroup ? enter_cgroup(what->cgroup) : 0;
+	if (r < 0)
+		return r;
 	*step = STEP_CREDENTIALS;
 	if (what->uid != (uid_t)-1) {
 		r = change_user(what->uid, what->gid);
@@ -128,7 +149,7 @@ static void __attribute__((noreturn)) child(const struct spawn *what, pid_t pare
 {
 	struct report report = { .step = STEP_FDS };
 
-	report.code = place_fds(what->stdout_fd, report_fd);
+	report.code = place_fds(what, report_fd);
 	if (report.code == 0) {
 		report_fd = REPORT_FD;
 		report.code = prepare(what, parent, &report.step);

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -65,6 +66,12 @@ static int child(const char *mode)
 		(void)!write(STDOUT_FILENO, "x", 1);
 		for (;;)
 			pause();
+	}
+	if (strcmp(mode, "echo") == 0) {
+		char text[16];
+		ssize_t n = read(STDIN_FILENO, text, sizeof(text));
+
+		return n >= 0 && write_all(STDOUT_FILENO, text, (size_t)n) == 0 ? 0 : 1;
 	}
 	report_status();
 	report_descriptors();
@@ -246,6 +253,60 @@ static void root_is_refused(void)
 	CHECK_STR(err.text, SELF " must not run as root; create its user");
 }
 
+static void reads_what_it_is_given(void)
+{
+	static const char *const argv[] = { SELF, "echo", NULL };
+	static const char *const env[] = { NULL };
+	_cleanup_(closep) int in = memfd_create("in", MFD_CLOEXEC), pidfd = -1;
+	struct spawn what = { .argv = argv, .env = env, .uid = (uid_t)-1, .stdin_fd = in };
+	char text[16] = "";
+	int out[2];
+	pid_t pid;
+
+	CHECK(write_all(in, "hello", 5) == 0 && lseek(in, 0, SEEK_SET) == 0);
+	CHECK_INT(pipe2(out, O_CLOEXEC), 0);
+	what.stdout_fd = out[1];
+	pidfd = spawn(&what, &pid, NULL);
+	CHECK(pidfd >= 0);
+	close(out[1]);
+	CHECK_INT(read(out[0], text, sizeof(text) - 1), 5);
+	CHECK_STR(text, "hello");
+	close(out[0]);
+	if (pidfd >= 0)
+		CHECK_INT(waitpid(pid, NULL, 0), pid);
+}
+
+/* A cgroup takes pids in its file cgroup.procs; so does a directory with such a file. */
+static void enters_its_cgroup_first(void)
+{
+	static const char *const argv[] = { SELF, "echo", NULL };
+	static const char *const env[] = { NULL };
+	char dir[] = "/tmp/dibs-spawn-XXXXXX", procs[64], text[8] = "";
+	struct spawn what = { .argv = argv, .env = env, .uid = (uid_t)-1, .stdout_fd = -1 };
+	struct error err = { 0 };
+	int pidfd;
+	pid_t pid;
+
+	if (geteuid() == 0) /* who could not write there */
+		what.uid = what.gid = NOBODY;
+	CHECK(mkdtemp(dir));
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", dir);
+	what.cgroup = dir;
+	CHECK_INT(spawn(&what, &pid, &err), -ENOENT);
+	CHECK(strstr(err.text, ": cannot enter its cgroup: "));
+	close(open(procs, O_CREAT | O_CLOEXEC, 0600));
+	pidfd = spawn(&what, &pid, &err);
+	CHECK(pidfd >= 0);
+	if (pidfd >= 0) {
+		CHECK_INT(waitpid(pid, NULL, 0), pid);
+		close(pidfd);
+	}
+	CHECK_INT(read_file_at(AT_FDCWD, procs, text, sizeof(text)), 1);
+	CHECK_STR(text, "0");
+	unlink(procs);
+	rmdir(dir);
+}
+
 /* Who may not change its uid must not start the program as itself. */
 static void without_privilege_it_does_not_start(void)
 {
@@ -328,6 +389,8 @@ int main(int argc, char *argv[])
 
 	TEST(stays_who_we_are);
 	TEST(standard_output_may_be_anywhere);
+	TEST(reads_what_it_is_given);
+	TEST(enters_its_cgroup_first);
 	TEST(reports_errors_of_exec);
 	TEST(root_is_refused);
 	TEST(dies_with_its_parent);
