@@ -550,7 +550,7 @@ static bool set_up(void)
 
 	umask(0);
 	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
-		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || !mkdtemp(template))
+		mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 || !mkdtemp(template))
 		return false;
 	snprintf(top, sizeof(top), "%s", template);
 	snprintf(node, sizeof(node), "%s/node", top);
