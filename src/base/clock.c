@@ -74,6 +74,11 @@ int64_t clock_to_wall_offset(const struct clock *clock)
 	return clock->wall_offset_us;
 }
 
+int64_t clock_from_monotonic(const struct clock *clock, int64_t monotonic_us)
+{
+	return clock_now(clock) - read_clock(CLOCK_MONOTONIC) + monotonic_us;
+}
+
 int64_t clock_to_boottime(const struct clock *clock, int64_t ledger_us)
 {
 	return ledger_us == TIME_NEVER ? TIME_NEVER : ledger_us - clock->offset_us;

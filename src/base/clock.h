@@ -52,6 +52,10 @@ void clock_look(struct clock *clock);
 /* What to add to a ledger time to show it as CLOCK_REALTIME, as of the latest look. */
 int64_t clock_to_wall_offset(const struct clock *clock);
 
+/* The ledger time of a moment of this boot by CLOCK_MONOTONIC, which stands still while the machine
+ * sleeps: too late by what it has slept since then. */
+int64_t clock_from_monotonic(const struct clock *clock, int64_t monotonic_us);
+
 /* CLOCK_BOOTTIME deadline of a ledger time, for timers. TIME_NEVER stays TIME_NEVER. */
 int64_t clock_to_boottime(const struct clock *clock, int64_t ledger_us);
 

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "daemon/api.h"
 #include "daemon/guard.h"
+#include "daemon/hook.h"
 #include "daemon/lifecycle.h"
 #include "daemon/revoke.h"
 #include "daemon/sensor.h"
@@ -361,6 +362,8 @@ static void undo(struct manager *m, struct changes *changes, const struct error 
 
 static void apply(struct manager *m, struct changes *changes)
 {
+	for (size_t i = 0; i < changes->n_events; i++)
+		hook_event(m, &changes->events[i]);
 	for (size_t i = 0; i < changes->n_leases; i++)
 		lifecycle_prepare(m, changes->leases[i].lease);
 	/* Nobody is told that a GPU is theirs before the gate is open to them, and shut to others.

@@ -8,9 +8,12 @@
 
 #include "daemon/manager.h"
 
+struct health;
+
 /* Reads the kernel log of this boot and then follows it. That it cannot be read is no error; the
  * log says so. Call when the GPUs are known. */
 int health_start(struct manager *m);
+struct health *health_free(struct health *health);
 
 /* A sample came: gpu->defect may be new. */
 void health_look(struct manager *m, unsigned slot);

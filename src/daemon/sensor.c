@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -18,6 +17,7 @@
 #include "base/text.h"
 #include "daemon/batch.h"
 #include "daemon/inventory.h"
+#include "daemon/service_user.h"
 #include "dibs-config.h"
 #include "gpu/sample.h"
 #include "priv/spawn.h"
@@ -40,6 +40,7 @@ struct sensor {
 	size_t size, allocated;
 	int64_t pause_us;
 	bool paused, ready;
+	bool renewed;                     /* was killed so that another starts */
 	char last_error[GPU_REASON_SIZE]; /* the latest that was logged */
 	struct sample *sample;            /* owned; reused */
 };
@@ -157,6 +158,10 @@ static int on_exit_of_sensor(sd_event_source *source, int fd, uint32_t revents, 
 	forget_process(sensor);
 	if (sensor->paused)
 		return 0;
+	if (sensor->renewed) {
+		sd_event_source_set_time_relative(sensor->restart, 0);
+		return sd_event_source_set_enabled(sensor->restart, SD_EVENT_ONESHOT);
+	}
 	log_warning("the sensor ended (%s %d); it is started again",
 		info.si_code == CLD_EXITED ? "status" : "signal", info.si_status);
 	schedule_restart(sensor);
@@ -211,6 +216,7 @@ static int start(struct sensor *sensor, struct error *err)
 	writer = fds[1];
 	fcntl(reader, F_SETFL, O_NONBLOCK);
 	what.stdout_fd = writer;
+	sensor->renewed = false;
 	r = spawn(&what, &sensor->pid, err);
 	if (r < 0)
 		return r;
@@ -269,9 +275,22 @@ void sensor_resume(struct sensor *sensor)
 	batch_want_pass(sensor->manager);
 }
 
+void sensor_restart(struct sensor *sensor)
+{
+	if (sensor->pid == 0)
+		return; /* one is about to start, when it may */
+	sensor->renewed = true;
+	distrust(sensor);
+}
+
 bool sensor_paused(const struct sensor *sensor)
 {
 	return sensor->paused;
+}
+
+uid_t sensor_user(const struct sensor *sensor)
+{
+	return sensor->uid == NOBODY ? (uid_t)-1 : sensor->uid;
 }
 
 /* The program lies beside the daemon in a build tree, else where it was installed. */
@@ -292,24 +311,6 @@ static char *find_program(void)
 	return strdup(DIBS_LIBEXECDIR "/dibs-sensor");
 }
 
-/* Who the sensor runs as: the user dibs of /etc/passwd (no NSS in a daemon), else nobody. */
-static void find_user(struct sensor *sensor)
-{
-	_cleanup_(fclosep) FILE *passwd = NULL;
-	struct passwd *entry;
-
-	sensor->uid = (uid_t)-1;
-	if (!sensor->manager->root)
-		return;
-	sensor->uid = sensor->gid = NOBODY;
-	passwd = fopen("/etc/passwd", "re");
-	while (passwd && (entry = fgetpwent(passwd)))
-		if (strcmp(entry->pw_name, "dibs") == 0) {
-			sensor->uid = entry->pw_uid;
-			sensor->gid = entry->pw_gid;
-		}
-}
-
 int sensor_new(struct manager *m, const char *sim, struct sensor **ret, struct error *err)
 {
 	struct sensor *sensor = calloc(1, sizeof(*sensor));
@@ -326,7 +327,7 @@ int sensor_new(struct manager *m, const char *sim, struct sensor **ret, struct e
 	sensor->sample = sample_new();
 	if (!sensor->program || !sensor->sample)
 		return -ENOMEM;
-	find_user(sensor);
+	service_user(m, &sensor->uid, &sensor->gid);
 	r = sd_event_add_time_relative(
 		m->event, &sensor->silence, CLOCK_BOOTTIME, 0, 0, on_silence, sensor);
 	if (r >= 0)

@@ -18,3 +18,10 @@ int sensor_start(struct sensor *sensor, struct error *err);
 int sensor_pause(struct sensor *sensor, struct error *err);
 void sensor_resume(struct sensor *sensor);
 bool sensor_paused(const struct sensor *sensor);
+
+/* Another process in its place, which knows nothing of what this one saw. */
+void sensor_restart(struct sensor *sensor);
+
+/* The user that it runs as if nobody else runs as that one, so that it can be let through a gate;
+ * else -1. */
+uid_t sensor_user(const struct sensor *sensor);

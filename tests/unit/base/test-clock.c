@@ -76,6 +76,21 @@ static void shown_times_do_not_jitter(void)
 	CHECK(clock_to_wall_offset(&clock) != first_us);
 }
 
+static void moments_of_the_kernel_are_placed(void)
+{
+	struct clock clock;
+	struct clock_mark none = { 0 };
+	struct timespec ts;
+	int64_t now_us;
+
+	clock_init(&clock, &none);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now_us = (int64_t)ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000;
+	CHECK(near(clock_from_monotonic(&clock, now_us), clock_now(&clock)));
+	CHECK(near(clock_from_monotonic(&clock, now_us - 60 * USEC_PER_SEC),
+		clock_now(&clock) - 60 * USEC_PER_SEC));
+}
+
 static void never_stays_never(void)
 {
 	struct clock clock = { .offset_us = 5 };
@@ -90,6 +105,7 @@ int main(void)
 	TEST(goes_on_within_a_boot_whatever_the_wall_clock_says);
 	TEST(counts_the_time_that_the_machine_was_off);
 	TEST(shown_times_do_not_jitter);
+	TEST(moments_of_the_kernel_are_placed);
 	TEST(never_stays_never);
 	return tap_done();
 }
