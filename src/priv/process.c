@@ -22,9 +22,10 @@
 #include "base/macro.h"
 #include "base/text.h"
 
-#define PROC_PATH_SIZE  64
-#define STAT_SIZE       1024
-#define START_TIME_SKIP 19 /* fields between the state (3) and the start time (22), and itself */
+#define PROC_PATH_SIZE 64
+#define STAT_SIZE      1024
+#define FIELDS_4_TO_19 \
+	"%*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s " /* of stat */
 
 static void proc_path(char path[PROC_PATH_SIZE], pid_t pid, const char *file)
 {
@@ -51,22 +52,21 @@ int process_start_ticks(pid_t pid, uint64_t *ret)
 	char stat[STAT_SIZE];
 	ssize_t n = read_proc(pid, "stat", stat, sizeof(stat));
 	const char *p;
+	char state;
+	unsigned threads;
+	uint64_t start;
 
 	if (n < 0)
 		return (int)n;
 	p = strrchr(stat, ')');
-	if (!p || p[1] != ' ')
+	if (!p ||
+		sscanf(p, ") %c " FIELDS_4_TO_19 "%u %*s %" SCNu64, &state, &threads, &start) != 3)
 		return -EBADMSG;
-	p += 2;
-	if (*p == 'Z' || *p == 'X')
+	/* A leader that exited waits as a zombie for its threads, which may hold anything. */
+	if (state == 'X' || (state == 'Z' && threads <= 1))
 		return -ESRCH;
-	for (int i = 0; i < START_TIME_SKIP; i++) {
-		p = strchr(p, ' ');
-		if (!p)
-			return -EBADMSG;
-		p++;
-	}
-	return sscanf(p, "%" SCNu64, ret) == 1 ? 0 : -EBADMSG;
+	*ret = start;
+	return 0;
 }
 
 int process_open(pid_t pid, uint64_t start_ticks)

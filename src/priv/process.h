@@ -9,7 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Field 22 of /proc/PID/stat. -ESRCH also for a zombie: nothing of it runs any more. */
+/* Field 22 of /proc/PID/stat. -ESRCH also for a zombie without other threads: nothing of it runs
+ * any more. */
 int process_start_ticks(pid_t pid, uint64_t *ret);
 
 /* A pidfd for just that process: -ESRCH if it ended or the pid was recycled. The fd is readable

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -89,6 +91,56 @@ static void zombies_are_gone(void)
 	CHECK_INT(process_start_ticks(pid, &ticks), -ESRCH);
 	CHECK_INT(process_open(pid, 0), -ESRCH);
 	reap(pid);
+}
+
+static char state_of(pid_t pid)
+{
+	char path[64], state = '?';
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (f && fscanf(f, "%*d %*s %c", &state) != 1)
+		state = '?';
+	if (f)
+		fclose(f);
+	return state;
+}
+
+__attribute__((noreturn)) static void *outlive_the_leader(void *pipe_end)
+{
+	while (state_of(getpid()) != 'Z')
+		sched_yield();
+	close((int)(intptr_t)pipe_end);
+	for (;;)
+		pause();
+}
+
+static void a_zombie_with_threads_lives(void)
+{
+	int ready[2];
+	char byte;
+	uint64_t ticks = 0;
+	pthread_t thread;
+	pid_t pid;
+	_cleanup_(closep) int fd = -1;
+
+	CHECK_INT(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pthread_create(&thread, NULL, outlive_the_leader, (void *)(intptr_t)ready[1]);
+		pthread_exit(NULL);
+	}
+	close(ready[1]);
+	CHECK_INT(read(ready[0], &byte, 1), 0);
+	close(ready[0]);
+	CHECK_INT(state_of(pid), 'Z');
+	CHECK_INT(process_start_ticks(pid, &ticks), 0);
+	fd = process_open(pid, ticks);
+	CHECK(fd >= 0);
+	reap(pid);
+	CHECK_INT(process_open(pid, ticks), -ESRCH);
 }
 
 static void opens_just_that_process(void)
@@ -191,6 +243,7 @@ int main(void)
 {
 	TEST(start_ticks_past_any_name);
 	TEST(zombies_are_gone);
+	TEST(a_zombie_with_threads_lives);
 	TEST(opens_just_that_process);
 	TEST(the_uid_is_the_real_one);
 	TEST(owners_are_who_may_signal);
