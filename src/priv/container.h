@@ -19,7 +19,8 @@ struct container {
 	 * read from, and whoever can start docker containers is as good as root: it can be believed
 	 * if in_system is set. */
 	int64_t lease;
-	bool in_system; /* not below a user's own cgroups (user.slice) */
+	bool in_system; /* not where others than root may make cgroups: user.slice, and below any
+			 * service or scope */
 };
 
 /* From the path that process_cgroup() gives. False: it is none of a container. */
