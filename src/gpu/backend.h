@@ -36,8 +36,24 @@ struct backend {
  */
 #define BACKEND_STALE (-ESTALE)
 
+/* Everything that this machine has: by NVML, else nvidia-smi; AMD; DRM. */
+extern const struct backend backend_hardware;
+
 /* NVIDIA's own library, libnvidia-ml.so.1. */
 extern const struct backend backend_nvml;
+
+/* NVIDIA's program, nvidia-smi: from PATH, or from usr/bin of the sysroot. */
+extern const struct backend backend_nvidia_smi;
+
+/* AMD GPUs, by sysfs and amdkfd. */
+extern const struct backend backend_amd;
+
+/* Intel GPUs, by sysfs and the fdinfo of DRM. */
+extern const struct backend backend_drm;
+
+/* A program that writes the sensor's lines; the argument is its path. It may tell an error itself:
+ * then the sample has it, and the reading has not failed. */
+extern const struct backend backend_exec;
 
 /* "8xA100-80G" or "4xH100-80G,4xV100-32G": GPUs that do not exist, with stable UUIDs, NVLink within
  * groups of four, two NUMA nodes. Also answers whether a SPEC is well-formed: open fails with a

@@ -37,10 +37,11 @@ struct sensor {
 };
 
 static const char help[] =
-	"Usage: dibs-sensor [--sim SPEC] [--sysroot DIR] [--interval-ms N]\n"
+	"Usage: dibs-sensor [--sim SPEC | --exec PROGRAM] [--sysroot DIR] [--interval-ms N]\n"
 	"Reads the GPUs of this machine and writes one line of JSON a sample; run by dibsd.\n"
 	"\n"
 	"  --sim SPEC        simulated GPUs, as 8xA100-80G or 4xH100-80G,4xV100-32G\n"
+	"  --exec PROGRAM    ask this program, which writes lines as the sensor does\n"
 	"  --sysroot DIR     read proc, sys and dev below it: a captured tree\n"
 	"  --interval-ms N   milliseconds between samples (1000)\n"
 	"  --help, --version\n";
@@ -50,6 +51,7 @@ static int parse_options(struct sensor *sensor, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "sim", required_argument, NULL, 's' },
+		{ "exec", required_argument, NULL, 'e' },
 		{ "sysroot", required_argument, NULL, 'r' },
 		{ "interval-ms", required_argument, NULL, 'i' },
 		{ "help", no_argument, NULL, 'h' },
@@ -63,6 +65,10 @@ static int parse_options(struct sensor *sensor, int argc, char **argv)
 		switch (c) {
 		case 's':
 			sensor->backend = &backend_sim;
+			sensor->options.argument = optarg;
+			break;
+		case 'e':
+			sensor->backend = &backend_exec;
 			sensor->options.argument = optarg;
 			break;
 		case 'r':
@@ -93,13 +99,15 @@ static int parse_options(struct sensor *sensor, int argc, char **argv)
 	return 0;
 }
 
-static void read_commands(struct sample *sample)
+/* A backend that knows them better has filled them in. */
+static void read_commands(const char *sysroot, struct sample *sample)
 {
 	for (unsigned i = 0; i < sample->n_gpus; i++)
 		for (size_t j = 0; j < sample->gpus[i].n_processes; j++) {
 			struct gpu_process *p = &sample->gpus[i].processes[j];
 
-			command_read(p->pid, p->command, sizeof(p->command));
+			if (!p->command[0])
+				command_read(sysroot, p->pid, p->command, sizeof(p->command));
 		}
 }
 
@@ -113,7 +121,7 @@ static int try_sample(struct sensor *sensor, struct error *err)
 	if (r >= 0)
 		r = sensor->backend->read(sensor->context, sensor->sample, err);
 	if (r >= 0)
-		read_commands(sensor->sample);
+		read_commands(sensor->options.sysroot, sensor->sample);
 	return r;
 }
 
@@ -162,7 +170,7 @@ static void wait_for_next(const struct sensor *sensor)
 
 int main(int argc, char **argv)
 {
-	struct sensor sensor = { .backend = &backend_nvml, .interval_ms = INTERVAL_DEFAULT_MS };
+	struct sensor sensor = { .backend = &backend_hardware, .interval_ms = INTERVAL_DEFAULT_MS };
 	int r = parse_options(&sensor, argc, argv), told;
 
 	if (r != 0)

@@ -32,9 +32,9 @@ static void are_harmless_and_cut(void)
 	char text[64], small[8];
 	pid_t pid = start_stopped(argv);
 
-	command_read(pid, text, sizeof(text));
+	command_read(NULL, pid, text, sizeof(text));
 	CHECK_STR(text, "sh -c kill -STOP $$? a?[31mb ?");
-	command_read(pid, small, sizeof(small));
+	command_read(NULL, pid, small, sizeof(small));
 	CHECK_STR(small, "sh -c k");
 	end(pid);
 
@@ -42,7 +42,7 @@ static void are_harmless_and_cut(void)
 	argv[3] = big;
 	argv[4] = NULL;
 	pid = start_stopped(argv);
-	command_read(pid, text, sizeof(text));
+	command_read(NULL, pid, text, sizeof(text));
 	CHECK_INT(strlen(text), sizeof(text) - 1);
 	end(pid);
 }
@@ -55,10 +55,10 @@ static void are_empty_when_there_is_none(void)
 	if (pid == 0)
 		_exit(0);
 	waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT); /* a zombie */
-	command_read(pid, text, sizeof(text));
+	command_read(NULL, pid, text, sizeof(text));
 	CHECK_STR(text, "");
 	waitpid(pid, NULL, 0);
-	command_read(pid, text, sizeof(text));
+	command_read(NULL, pid, text, sizeof(text));
 	CHECK_STR(text, "");
 }
 
