@@ -89,9 +89,11 @@ struct gpu_process {
 			       */
 	uid_t uid;            /* (uid_t)-1 = unknown */
 	enum standing standing;
-	int64_t lease;      /* STANDING_LEASE: id of that lease, else 0 */
-	char command[64];   /* sanitized */
-	char container[64]; /* "docker:name", sanitized; empty = in none */
+	int64_t lease;           /* STANDING_LEASE: id of that lease, else 0 */
+	char command[64];        /* sanitized */
+	char container[64];      /* "docker:name", sanitized; empty = in none */
+	int64_t container_lease; /* the lease that its container is labelled with, 0 = none */
+	bool ignored;            /* a program that the site ignores */
 };
 
 /* When somebody last held this GPU; the caller's most recent GPUs are still warm for them. */
@@ -126,6 +128,11 @@ struct gpu {
 	bool processes_unknown; /* the hardware does not list them: those who have a node open count
 				 */
 
+	/* Over the latest samples, see policy/idle.h: */
+	int64_t active_us;        /* when it last did something; 0 = not watched yet */
+	int64_t memory_known_mib; /* the latest figure that was told, or GPU_UNKNOWN */
+	uint8_t memory_moves; /* a bit for each sample, the latest lowest: was it another figure? */
+
 	/* Decided by administrators: */
 	bool drained;
 	char drain_reason[GPU_REASON_SIZE];
@@ -142,6 +149,13 @@ struct gpu {
 	struct gpu_use recent[GPU_RECENT_MAX];
 	size_t n_recent;
 };
+
+/* Its nodes as "195:0 226:128". Parsing takes nothing else (-EINVAL). */
+#define GPU_NODES_SIZE (GPU_NODES_MAX * 22)
+void gpu_format_nodes(const struct gpu *gpu, char dst[GPU_NODES_SIZE]);
+int gpu_parse_nodes(const char *s, struct gpu *gpu);
+
+bool gpu_has_node(const struct gpu *gpu, uint32_t major, uint32_t minor);
 
 /* Somebody without a lease is on it. */
 bool gpu_is_foreign(const struct gpu *gpu);

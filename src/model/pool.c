@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -105,6 +106,7 @@ int pool_add_gpu(struct pool *pool, const char *uuid)
 		.minor = GPU_UNKNOWN,
 		.memory_mib = GPU_UNKNOWN,
 		.memory_used_mib = GPU_UNKNOWN,
+		.memory_known_mib = GPU_UNKNOWN,
 		.utilization = GPU_UNKNOWN,
 		.temperature_c = GPU_UNKNOWN,
 		.power_w = GPU_UNKNOWN,
@@ -148,23 +150,39 @@ struct lease *pool_holder(const struct pool *pool, unsigned slot)
 	return NULL;
 }
 
-enum gpu_state pool_gpu_state(const struct pool *pool, unsigned slot, const char **ret_reason)
+/* "processes of lease #12, which has ended, still have it open" */
+static void format_revoking(const struct pool *pool, int64_t id, char dst[GPU_REASON_SIZE])
+{
+	const struct lease *lease = pool_find(pool, id);
+
+	snprintf(dst, GPU_REASON_SIZE,
+		"processes of lease #%" PRId64 ", which %s, still have it open", id,
+		lease && lease_holds(lease) ? "gave it back" : "has ended");
+}
+
+enum gpu_state pool_gpu_state(
+	const struct pool *pool, unsigned slot, char ret_reason[GPU_REASON_SIZE])
 {
 	const struct gpu *gpu = &pool->gpus[slot];
 
-	*ret_reason = "";
+	*ret_reason = '\0';
 	if (!gpu_works(gpu)) {
-		*ret_reason = gpu->fault[0] ? gpu->fault : "the sensor does not see it";
+		text_copy(ret_reason, GPU_REASON_SIZE,
+			gpu->fault[0] ? gpu->fault : "the sensor does not see it");
 		return GPU_STATE_LOST;
 	}
 	if (gpu->drained) {
-		*ret_reason = gpu->drain_reason;
+		text_copy(ret_reason, GPU_REASON_SIZE, gpu->drain_reason);
 		return GPU_STATE_DRAINING;
 	}
 	if (pool_holder(pool, slot))
 		return GPU_STATE_LEASED;
+	if (gpu->revoking) {
+		format_revoking(pool, gpu->revoking, ret_reason);
+		return GPU_STATE_FOREIGN;
+	}
 	if (gpu_is_foreign(gpu)) {
-		*ret_reason = "in use without a lease";
+		text_copy(ret_reason, GPU_REASON_SIZE, "in use without a lease");
 		return GPU_STATE_FOREIGN;
 	}
 	return GPU_STATE_FREE;

@@ -49,8 +49,10 @@ void pool_remove_gpu(struct pool *pool, unsigned slot);
 /* The lease that holds the GPU now, or NULL. */
 struct lease *pool_holder(const struct pool *pool, unsigned slot);
 
-/* The state to show, with the reason (may be empty). */
-enum gpu_state pool_gpu_state(const struct pool *pool, unsigned slot, const char **ret_reason);
+/* The state to show, with the reason (may be empty). A GPU on which a right that has ended is still
+ * being revoked is in foreign use. */
+enum gpu_state pool_gpu_state(
+	const struct pool *pool, unsigned slot, char ret_reason[GPU_REASON_SIZE]);
 
 /* Rank among those who wait, 1 = next; 0 if lease does not wait. */
 size_t pool_position(const struct pool *pool, const struct lease *lease);

@@ -185,8 +185,8 @@ struct gpu_set admit_eligible(const struct pool *pool, const struct request *req
 	return eligible;
 }
 
-static struct verdict check_limits(
-	const struct pool *pool, const struct admit_limits *limits, uid_t uid)
+/* Requests that have not ended, of uid and of everybody. */
+static unsigned count_own(const struct pool *pool, uid_t uid, unsigned *ret_all)
 {
 	unsigned all = 0, own = 0;
 
@@ -196,6 +196,26 @@ static struct verdict check_limits(
 		all++;
 		own += pool->leases[i]->uid == uid;
 	}
+	*ret_all = all;
+	return own;
+}
+
+struct verdict admit_receiver(const struct pool *pool, const struct admit_limits *limits, uid_t uid)
+{
+	unsigned all, own = count_own(pool, uid, &all);
+
+	if (own < limits->requests_per_user)
+		return verdict_ok();
+	return verdict_make(VERDICT_REFUSED, "limit.requests-per-user",
+		"uid %u has %u requests here already, at most %u are allowed per user",
+		(unsigned)uid, own, limits->requests_per_user);
+}
+
+static struct verdict check_limits(
+	const struct pool *pool, const struct admit_limits *limits, uid_t uid)
+{
+	unsigned all, own = count_own(pool, uid, &all);
+
 	if (own >= limits->requests_per_user)
 		return verdict_make(VERDICT_REFUSED, "limit.requests-per-user",
 			"you have %u requests here, at most %u are allowed per user; release or "

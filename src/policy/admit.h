@@ -33,5 +33,9 @@ struct verdict admit_resolve(const struct pool *pool, const char *typed, char **
 struct verdict admit_check(const struct pool *pool, const struct admit_limits *limits,
 	enum lease_kind kind, uid_t uid, struct request *request, struct gpu_set *ret_eligible);
 
+/* May uid be given one more lease? Refused as above: they may have requests_per_user. */
+struct verdict admit_receiver(
+	const struct pool *pool, const struct admit_limits *limits, uid_t uid);
+
 /* The GPUs that satisfy the conditions of request (list, types, memory), whatever their state. */
 struct gpu_set admit_eligible(const struct pool *pool, const struct request *request);

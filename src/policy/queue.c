@@ -42,9 +42,9 @@ struct memo {
 struct pass {
 	const struct pool *pool;
 	int64_t now_us;
-	struct gpu_set usable;  /* healthy */
+	struct gpu_set usable;  /* healthy, perhaps still to be given back by somebody */
 	struct gpu_set foreign; /* usable, but somebody without a lease is on them */
-	struct gpu_set free;    /* usable and held by nobody; foreign ones, too */
+	struct gpu_set free;    /* usable, held by nobody, nothing revoked; foreign ones, too */
 	struct gpu_set open;    /* free and not claimed from now on */
 
 	int64_t avail_us[GPU_MAX]; /* when it could come back at the earliest */
@@ -119,6 +119,11 @@ static int64_t earliest_end(const struct lease *lease, int64_t now_us)
 	return MAX(lease->until_us, now_us);
 }
 
+/*
+ * A GPU on which something is being revoked is like one whose lease is about to end: it may be back
+ * at any moment, so whoever waits for it claims it. It would not be so if it counted as foreign
+ * use, for which nobody knows an end.
+ */
 static void pass_init(struct pass *pass, const struct pool *pool, int64_t now_us)
 {
 	struct gpu_set held = { 0 };
@@ -134,7 +139,9 @@ static void pass_init(struct pass *pass, const struct pool *pool, int64_t now_us
 		if (!gpu_is_healthy(gpu))
 			continue;
 		gpu_set_add(&pass->usable, slot);
-		if (gpu_is_foreign(gpu))
+		if (gpu->revoking)
+			gpu_set_add(&held, slot);
+		else if (gpu_is_foreign(gpu))
 			gpu_set_add(&pass->foreign, slot);
 	}
 	for (size_t i = 0; i < pool->n_leases; i++) {

@@ -24,7 +24,8 @@ struct queue_start {
  * One scheduling pass: who of the waiting can start now, on which GPUs. Writes at most max starts
  * to ret, in queue order, and returns how many; their GPU sets are disjoint. A waiting lease whose
  * client does not listen at the moment (!attached) keeps its place but is not started. Does not
- * change the pool. O(waiting * GPU_SET_WORDS) plus O(GPUs log GPUs) for each blocked request that
+ * change the pool. Nobody gets a GPU on which something is still being revoked, whatever they
+ * force. O(waiting * GPU_SET_WORDS) plus O(GPUs log GPUs) for each blocked request that
  * is looked at.
  */
 size_t queue_pass(const struct pool *pool, int64_t now_us, struct queue_start *ret, size_t max);

@@ -2,7 +2,7 @@
 /*
  * What people ask of a queue: who is in the way? The answer is about the GPUs that the request
  * could use, in one look at the pool. Each of these GPUs is counted once, under the reason that
- * lasts longest: lost, drained, leased, in use without a lease.
+ * lasts longest: lost, drained, leased, being revoked, in use without a lease.
  *
  * There is no clock here, so "today" is the day of the submission: a time later than that on the
  * same day cannot be of another day, and one on another day is shown in full.
@@ -21,7 +21,7 @@
 #define MOMENT_SIZE   24
 
 struct obstacles {
-	struct gpu_set free, lost, drained, foreign;
+	struct gpu_set free, lost, drained, revoking, foreign;
 	const struct lease *holders[HOLDERS_SHOWN];
 	size_t n_holders; /* may be more than are kept */
 	const struct lease *ahead;
@@ -67,6 +67,8 @@ static void look(const struct pool *pool, const struct lease *lease, struct obst
 			gpu_set_add(&o.lost, slot);
 		else if (gpu->drained)
 			gpu_set_add(&o.drained, slot);
+		else if (gpu->revoking)
+			gpu_set_add(&o.revoking, slot);
 		else if (gpu_is_foreign(gpu) && !lease->request.force)
 			gpu_set_add(&o.foreign, slot);
 	}
@@ -80,12 +82,14 @@ static void look(const struct pool *pool, const struct lease *lease, struct obst
 		if (!holds_some(other, &o.free))
 			continue;
 		o.foreign = gpu_set_minus(o.foreign, &other->gpus);
+		o.revoking = gpu_set_minus(o.revoking, &other->gpus);
 		o.free = gpu_set_minus(o.free, &other->gpus);
 		if (o.n_holders < HOLDERS_SHOWN)
 			o.holders[o.n_holders] = other;
 		o.n_holders++;
 	}
 	o.free = gpu_set_minus(o.free, &o.foreign);
+	o.free = gpu_set_minus(o.free, &o.revoking);
 	*ret = o;
 }
 
@@ -132,19 +136,20 @@ static void add_holders(struct sentence *s, const struct obstacles *o)
 		add(s, " and %zu more", o->n_holders - shown);
 }
 
-/* "GPU 2 is drained: fan", "GPUs 2,3 are drained" */
+/* "GPU 2 is drained: fan", "GPUs 2,3 are drained"; the reason only of one, if it says more. */
 static void add_gpus(
 	struct sentence *s, const struct pool *pool, const struct gpu_set *set, const char *what)
 {
-	char list[GPU_LIST_SIZE];
-	const char *reason = "";
+	const struct gpu *first;
+	char list[GPU_LIST_SIZE], reason[GPU_REASON_SIZE] = "";
 	bool one = gpu_set_count(set) == 1;
 
 	if (gpu_set_empty(set))
 		return;
+	first = &pool->gpus[gpu_set_next(set, 0)];
 	pool_format_gpus(pool, set, list, sizeof(list));
-	if (one && !gpu_is_healthy(&pool->gpus[gpu_set_next(set, 0)]))
-		pool_gpu_state(pool, gpu_set_next(set, 0), &reason);
+	if (one && (!gpu_is_healthy(first) || first->revoking))
+		pool_gpu_state(pool, gpu_set_next(set, 0), reason);
 	add(s, "%s%s %s %s %s%s%.100s", s->n ? "; " : "", one ? "GPU" : "GPUs", list,
 		one ? "is" : "are", what, reason[0] ? ": " : "", reason);
 }
@@ -152,6 +157,7 @@ static void add_gpus(
 static void add_unusable(struct sentence *s, const struct pool *pool, const struct obstacles *o)
 {
 	add_gpus(s, pool, &o->foreign, "in use without a lease");
+	add_gpus(s, pool, &o->revoking, "not yet given back");
 	add_gpus(s, pool, &o->drained, "drained");
 	add_gpus(s, pool, &o->lost, "lost");
 }
@@ -172,8 +178,9 @@ static void add_only_holder(struct sentence *s, int index, const struct lease *h
 static void add_too_few(struct sentence *s, const struct pool *pool, const struct lease *lease,
 	const struct obstacles *o)
 {
-	struct gpu_set unusable = gpu_set_or(gpu_set_or(o->foreign, &o->drained), &o->lost);
 	unsigned n_free = gpu_set_count(&o->free), n = gpu_set_count(&lease->eligible);
+	bool all_held = gpu_set_empty(&o->foreign) && gpu_set_empty(&o->revoking) &&
+			gpu_set_empty(&o->drained) && gpu_set_empty(&o->lost);
 
 	if (n == 1 && o->n_holders)
 		add_only_holder(
@@ -184,10 +191,7 @@ static void add_too_few(struct sentence *s, const struct pool *pool, const struc
 		add(s, "%u of the %u GPUs asked for %s free", n_free, lease->request.count,
 			n_free == 1 ? "is" : "are");
 	if (n > 1 && o->n_holders) {
-		add(s, "; %s are leased by ",
-			!gpu_set_empty(&unusable) ? "some"
-			: n_free                  ? "the others"
-						  : "they");
+		add(s, "; %s are leased by ", !all_held ? "some" : n_free ? "the others" : "they");
 		add_holders(s, o);
 	}
 	add_unusable(s, pool, o);

@@ -8,6 +8,8 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/parse.h"
 
@@ -43,17 +45,23 @@ void transition_warn(struct lease *lease, enum lease_end why, int64_t now_us, in
 	lease->kill_us = time_add(now_us, grace_us);
 }
 
+/* lease gives these GPUs back. */
+static void let_go(
+	struct pool *pool, const struct lease *lease, const struct gpu_set *gpus, int64_t at_us)
+{
+	gpu_set_foreach (slot, gpus) {
+		gpu_note_use(&pool->gpus[slot], lease->uid, at_us);
+		pool->gpus[slot].free_since_us = at_us;
+	}
+}
+
 void transition_end(struct pool *pool, struct lease *lease, enum lease_end why, int64_t at_us)
 {
 	assert(lease->state != LEASE_ENDED);
 	assert(why != LEASE_END_NONE);
 
-	if (lease_holds(lease)) {
-		gpu_set_foreach (slot, &lease->gpus) {
-			gpu_note_use(&pool->gpus[slot], lease->uid, at_us);
-			pool->gpus[slot].free_since_us = at_us;
-		}
-	}
+	if (lease_holds(lease))
+		let_go(pool, lease, &lease->gpus, at_us);
 	if (lease->state != LEASE_GRACE)
 		lease->end = why;
 	lease->state = LEASE_ENDED;
@@ -101,6 +109,104 @@ struct verdict transition_extend(
 			lease_kind_to_string(lease->kind), lease->id, wanted, most);
 	}
 	lease->until_us = until_us;
+	return v;
+}
+
+static const char *state_in_words(const struct lease *lease)
+{
+	return lease->state == LEASE_GRACE ? "about to end" : lease_state_to_string(lease->state);
+}
+
+static struct verdict check_givable(const struct lease *lease, uid_t uid, int64_t now_us)
+{
+	const char *kind = lease_kind_to_string(lease->kind);
+
+	if (lease->kind != LEASE_HOLD)
+		return verdict_make(VERDICT_REFUSED, "lease.not-a-hold",
+			"%s #%" PRId64 " belongs to the processes of its owner, only holds can be "
+			"given to others",
+			kind, lease->id);
+	if (lease->state != LEASE_ACTIVE)
+		return verdict_make(VERDICT_REFUSED, "lease.not-active",
+			"%s #%" PRId64 " is %s, only an active one can be given to others", kind,
+			lease->id, state_in_words(lease));
+	if (lease->until_us <= now_us)
+		return verdict_make(VERDICT_REFUSED, "lease.over",
+			"the time of %s #%" PRId64 " is over", kind, lease->id);
+	if (uid == (uid_t)-1)
+		return verdict_make(VERDICT_INVALID, "lease.no-user",
+			"%s #%" PRId64 " cannot be given to uid %u, which nobody has", kind,
+			lease->id, (unsigned)uid);
+	if (uid == lease->uid)
+		return verdict_make(VERDICT_INVALID, "lease.same-user",
+			"%s #%" PRId64 " is uid %u's already", kind, lease->id, (unsigned)uid);
+	return verdict_ok();
+}
+
+struct verdict transition_give(struct lease *lease, uid_t uid, int64_t now_us)
+{
+	struct verdict v = check_givable(lease, uid, now_us);
+
+	if (v.kind != VERDICT_OK)
+		return v;
+	lease->uid = uid;
+	lease->pid = 0; /* the process that asked is not of its owner any more */
+	lease->start_ticks = 0;
+	lease->active_us = now_us;
+	lease->idle_release_us = 0;
+	return v;
+}
+
+static struct verdict check_shrinkable(
+	const struct pool *pool, const struct lease *lease, const struct gpu_set *gpus)
+{
+	const char *kind = lease_kind_to_string(lease->kind);
+	struct gpu_set others = gpu_set_minus(*gpus, &lease->gpus);
+	struct gpu_set kept = gpu_set_minus(lease->gpus, gpus);
+
+	if ((lease->kind != LEASE_RUN && lease->kind != LEASE_HOLD) || lease->state != LEASE_ACTIVE)
+		return verdict_make(VERDICT_REFUSED, "lease.not-active",
+			"%s #%" PRId64 " is %s, only an active run or hold can give GPUs back",
+			kind, lease->id, state_in_words(lease));
+	if (gpu_set_empty(gpus))
+		return verdict_make(VERDICT_INVALID, "lease.no-gpus",
+			"say which GPUs %s #%" PRId64 " gives back", kind, lease->id);
+	if (!gpu_set_empty(&others))
+		return verdict_make(VERDICT_INVALID, "lease.not-its-gpu",
+			"GPU %d is not one of %s #%" PRId64,
+			pool->gpus[gpu_set_next(&others, 0)].index, kind, lease->id);
+	if (gpu_set_empty(&kept))
+		return verdict_make(VERDICT_INVALID, "lease.all-gpus",
+			"%s #%" PRId64 " would have no GPU left; give all of it back with 'dibs "
+			"release %" PRId64 "'",
+			kind, lease->id, lease->id);
+	return verdict_ok();
+}
+
+/* Makes an explicit list those GPUs that the lease holds: a part of it, so it fits. */
+static void shorten_list(const struct pool *pool, const struct lease *lease)
+{
+	size_t size = strlen(lease->request.gpus) + 1, n = 0;
+
+	gpu_set_foreach (slot, &lease->gpus)
+		n += (size_t)snprintf(lease->request.gpus + n, size - n, "%s%s", n ? "," : "",
+			pool->gpus[slot].uuid);
+}
+
+struct verdict transition_shrink(
+	struct pool *pool, struct lease *lease, const struct gpu_set *gpus, int64_t now_us)
+{
+	struct verdict v = check_shrinkable(pool, lease, gpus);
+
+	if (v.kind != VERDICT_OK)
+		return v;
+	let_go(pool, lease, gpus, now_us);
+	lease->gpus = gpu_set_minus(lease->gpus, gpus);
+	lease->request.count = gpu_set_count(&lease->gpus);
+	if (lease->request.gpus) {
+		lease->eligible = gpu_set_minus(lease->eligible, gpus);
+		shorten_list(pool, lease);
+	}
 	return v;
 }
 

@@ -26,6 +26,17 @@ void transition_end(struct pool *pool, struct lease *lease, enum lease_end why, 
 struct verdict transition_extend(
 	struct lease *lease, int64_t add_us, int64_t now_us, int64_t max_hold_us);
 
+/* Hands an active hold to another user. Refused: other kinds and states, a hold whose time is over,
+ * the present owner, a uid that is none. Whether the receiver may have more is admit_receiver's
+ * business. The receiver is not idle yet. */
+struct verdict transition_give(struct lease *lease, uid_t uid, int64_t now_us);
+
+/* Gives back some GPUs of an active run or hold, which keeps the others; they remember their user
+ * as at its end. An explicit list of GPUs is shortened in place. Refused: no GPUs, GPUs that it
+ * does not hold, all that it holds. */
+struct verdict transition_shrink(
+	struct pool *pool, struct lease *lease, const struct gpu_set *gpus, int64_t now_us);
+
 /* What time alone asks of a lease now. */
 enum due {
 	DUE_NOTHING,

@@ -63,8 +63,8 @@ static json_t *view_nodes(const struct gpu *gpu)
 json_t *view_gpu(const struct pool *pool, unsigned slot, int64_t wall_offset_us)
 {
 	const struct gpu *gpu = &pool->gpus[slot];
-	const char *reason;
-	enum gpu_state state = pool_gpu_state(pool, slot, &reason);
+	char reason[GPU_REASON_SIZE];
+	enum gpu_state state = pool_gpu_state(pool, slot, reason);
 
 	return json_pack(
 		"{s:i, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}",

@@ -15,6 +15,9 @@ enum happening {
 	VANISH, /* lease: its client goes away */
 	ATTACH, /* lease: its client comes back after the daemon was restarted */
 	EXTEND, /* lease */
+	GIVE,   /* lease: its owner hands it to somebody */
+	SHRINK, /* lease: its owner gives some GPUs back */
+	LET_GO, /* nobody has a GPU open any more that lease gave back */
 	GPU,    /* something happens to some GPU; then the next time */
 	CLOSE,  /* nobody asks any more, and everything is repaired */
 };

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Months of a busy machine in a second: random requests of all kinds, clients that vanish, holds
- * that are extended, GPUs that are drained, get lost or are used without a lease. After every
+ * that are extended or given away, leases that give some of their GPUs back, GPUs that are drained,
+ * get lost, are used without a lease or are let go of late. After every
  * event comes a pass, and after every pass the promises are checked:
  *
  *	- no GPU is on two leases, and nobody gets more, less or other GPUs than they can use;
- *	- nobody starts on a GPU that is not healthy, or in foreign use unless they forced it;
+ *	- nobody starts on a GPU that is not healthy, that is still being revoked, or in foreign use
+ *	  unless they forced it;
+ *	- who gives or gets a lease holds what their lease says, and nobody gets more than they may;
  *	- a second pass at the same moment finds nothing left to do;
  *	- without time limits, equal wishes are served in the order in which they came;
  *	- in the end, when nobody new comes, everybody who still waits gets their turn;
@@ -43,6 +46,7 @@ struct world {
 	bool closing, broken;
 	uint64_t history; /* hash of all starts */
 	unsigned asked, refused, started, overtook, forced, timed_out, waited_at_most;
+	unsigned given, shrunk, let_go;
 };
 
 static const struct admit_limits limits = {
@@ -163,6 +167,8 @@ static void set_foreign(struct gpu *gpu, bool foreign)
 	free(gpu->processes);
 	gpu->processes = foreign ? calloc(1, sizeof(*gpu->processes)) : NULL;
 	gpu->n_processes = gpu->processes != NULL;
+	if (gpu->processes)
+		gpu->processes->standing = STANDING_NO_LEASE;
 }
 
 static void repair(struct gpu *gpu)
@@ -208,6 +214,104 @@ static void close_doors(struct world *w)
 		w->pool->leases[i]->attached = true;
 }
 
+/* Its processes had these GPUs open, and it takes a while until they are gone. */
+static void keep_open(struct world *w, const struct lease *lease, const struct gpu_set *gpus)
+{
+	if (gpu_set_empty(gpus) || !rng_percent(&w->rng, 30))
+		return;
+	gpu_set_foreach (slot, gpus) {
+		w->pool->gpus[slot].revoking = lease->id;
+		if (rng_percent(&w->rng, 50))
+			set_foreign(&w->pool->gpus[slot], true);
+	}
+	later(w, 20 * USEC_PER_SEC, LET_GO, lease->id);
+}
+
+static void let_go(struct world *w, int64_t id)
+{
+	for (unsigned slot = 0; slot < GPUS; slot++) {
+		struct gpu *gpu = &w->pool->gpus[slot];
+
+		if (gpu->revoking != id)
+			continue;
+		w->let_go++;
+		gpu->revoking = 0;
+		set_foreign(gpu, false);
+	}
+}
+
+static void end(struct world *w, struct lease *lease, enum lease_end why, int64_t at_us)
+{
+	struct gpu_set held = lease_holds(lease) ? lease->gpus : (struct gpu_set){ 0 };
+
+	transition_end(w->pool, lease, why, at_us);
+	keep_open(w, lease, &held);
+}
+
+/* What it holds, how many it asked for and which it listed are the same. */
+static void check_lease(struct world *w, const struct lease *lease)
+{
+	const struct request listed = { .gpus = lease->request.gpus };
+	struct gpu_set set = admit_eligible(w->pool, &listed);
+
+	if (gpu_set_count(&lease->gpus) != lease->request.count)
+		broken(w, lease, "it does not hold as many as it says");
+	if (listed.gpus && memcmp(&set, &lease->gpus, sizeof(set)) != 0)
+		broken(w, lease, "it does not hold what it listed");
+}
+
+static unsigned count_of(const struct world *w, uid_t uid)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < w->pool->n_leases; i++)
+		n += w->pool->leases[i]->state != LEASE_ENDED && w->pool->leases[i]->uid == uid;
+	return n;
+}
+
+static void give(struct world *w, struct lease *lease)
+{
+	uid_t uid = 1000 + (uid_t)rng_below(&w->rng, 10), before = lease->uid;
+	bool may = lease->kind == LEASE_HOLD && lease->state == LEASE_ACTIVE && uid != before &&
+		   count_of(w, uid) < limits.requests_per_user;
+	struct verdict v = admit_receiver(w->pool, &limits, uid);
+
+	if (v.kind == VERDICT_OK)
+		v = transition_give(lease, uid, w->now_us);
+	if (may != (v.kind == VERDICT_OK) || lease->uid != (may ? uid : before))
+		broken(w, lease, "given against the rules");
+	if (!may)
+		return;
+	w->given++;
+	check_lease(w, lease);
+	keep_open(w, lease, &lease->gpus);
+}
+
+static void shrink(struct world *w, struct lease *lease)
+{
+	struct gpu_set gpus = { 0 }, kept;
+	bool may;
+
+	gpu_set_foreach (slot, &lease->gpus)
+		if (rng_percent(&w->rng, 50))
+			gpu_set_add(&gpus, slot);
+	if (rng_percent(&w->rng, 5))
+		gpu_set_add(&gpus, (unsigned)rng_below(&w->rng, GPUS));
+	kept = gpu_set_minus(lease->gpus, &gpus);
+	may = lease->state == LEASE_ACTIVE && !gpu_set_empty(&gpus) && !gpu_set_empty(&kept) &&
+	      gpu_set_count(&kept) + gpu_set_count(&gpus) == gpu_set_count(&lease->gpus);
+	if (may != (transition_shrink(w->pool, lease, &gpus, w->now_us).kind == VERDICT_OK))
+		broken(w, lease, "shrunk against the rules");
+	if (!may)
+		return;
+	w->shrunk++;
+	check_lease(w, lease);
+	gpu_set_foreach (slot, &gpus)
+		if (pool_holder(w->pool, slot))
+			broken(w, lease, "what was given back is held");
+	keep_open(w, lease, &gpus);
+}
+
 static void look_at(struct world *w, struct lease *lease)
 {
 	int64_t next_us;
@@ -215,17 +319,17 @@ static void look_at(struct world *w, struct lease *lease)
 	switch (transition_due(lease, w->now_us, &next_us)) {
 	case DUE_TIMEOUT:
 		w->timed_out++;
-		transition_end(w->pool, lease, LEASE_END_TIMEOUT, w->now_us);
+		end(w, lease, LEASE_END_TIMEOUT, w->now_us);
 		break;
 	case DUE_EXPIRE:
-		transition_end(w->pool, lease, LEASE_END_EXPIRED, lease->until_us);
+		end(w, lease, LEASE_END_EXPIRED, lease->until_us);
 		break;
 	case DUE_WARN:
 		transition_warn(lease, LEASE_END_LIMIT, w->now_us, 30 * USEC_PER_SEC);
 		agenda_add(&w->agenda, lease->kill_us, LOOK, lease->id);
 		break;
 	case DUE_KILL:
-		transition_end(w->pool, lease, LEASE_END_EXITED, w->now_us);
+		end(w, lease, LEASE_END_EXITED, w->now_us);
 		if (lease->end != LEASE_END_LIMIT)
 			broken(w, lease, "the reason of the end was lost");
 		break;
@@ -247,12 +351,15 @@ static void happen_to_lease(struct world *w, const struct happens *happens)
 		lease->attached = true;
 	else if (happens->what == EXTEND)
 		transition_extend(lease, HOUR, w->now_us, limits.max_hold_us);
+	else if (happens->what == GIVE)
+		give(w, lease);
+	else if (happens->what == SHRINK && lease_holds(lease))
+		shrink(w, lease);
 	else if (happens->what == LEAVE && lease_holds(lease))
-		transition_end(w->pool, lease,
-			lease->kind == LEASE_RUN ? LEASE_END_EXITED : LEASE_END_RELEASED,
+		end(w, lease, lease->kind == LEASE_RUN ? LEASE_END_EXITED : LEASE_END_RELEASED,
 			w->now_us);
 	else if (happens->what == VANISH && lease->state == LEASE_WAITING)
-		transition_end(w->pool, lease, LEASE_END_GONE, w->now_us);
+		end(w, lease, LEASE_END_GONE, w->now_us);
 }
 
 static void check_gpus(struct world *w, const struct queue_start *start)
@@ -271,6 +378,8 @@ static void check_gpus(struct world *w, const struct queue_start *start)
 			broken(w, lease, "a GPU is on two leases");
 		if (!gpu_is_healthy(&w->pool->gpus[slot]))
 			broken(w, lease, "started on a GPU that is not healthy");
+		if (w->pool->gpus[slot].revoking)
+			broken(w, lease, "started on a GPU that is still being revoked");
 		if (gpu_is_foreign(&w->pool->gpus[slot])) {
 			w->forced++;
 			if (!lease->request.force)
@@ -328,6 +437,10 @@ static void begin(struct world *w, const struct queue_start *start)
 		later(w, HOUR, LEAVE, lease->id);
 	if (rng_percent(&w->rng, 10))
 		later(w, HOUR, EXTEND, lease->id);
+	if (rng_percent(&w->rng, 20))
+		later(w, HOUR, GIVE, lease->id);
+	if (rng_percent(&w->rng, 20))
+		later(w, HOUR, SHRINK, lease->id);
 }
 
 static void pass(struct world *w)
@@ -357,11 +470,16 @@ static void happen(struct world *w, const struct happens *happens)
 	case CLOSE:
 		close_doors(w);
 		break;
+	case LET_GO:
+		let_go(w, happens->lease);
+		break;
 	case LEAVE:
 	case LOOK:
 	case VANISH:
 	case ATTACH:
 	case EXTEND:
+	case GIVE:
+	case SHRINK:
 		happen_to_lease(w, happens);
 	}
 }
@@ -383,6 +501,7 @@ static uint64_t play(uint64_t seed, bool tell)
 		broken(&w, w.pool->leases[i], "never got a turn, or never ended");
 	CHECK(w.broken || (w.started > 0 && w.refused > 0 && w.overtook > 0));
 	CHECK(w.broken || (w.forced > 0 && w.timed_out > 0));
+	CHECK(w.broken || (w.given > 0 && w.shrunk > 0 && w.let_go > 0));
 	if (tell)
 		printf("# seed %" PRIu64 ": %u asked, %u refused, %u started, %u overtaken, "
 		       "%u timed out, at most %u at once\n",

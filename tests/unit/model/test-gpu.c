@@ -32,14 +32,16 @@ static void uses_are_remembered_and_the_oldest_forgotten(void)
 	CHECK_INT(gpu_last_use(&gpu, 2), 102);
 }
 
-static void foreign_is_who_has_no_lease(void)
+static void foreign_is_who_has_no_right(void)
 {
-	struct gpu_process processes[2] = { { .pid = 1, .lease = 7 }, { .pid = 2, .lease = 7 } };
+	struct gpu_process processes[2] = { { .pid = 1, .lease = 7 }, { .pid = 2 } };
 	struct gpu gpu = { .processes = processes, .n_processes = 2 };
 
-	CHECK(!gpu_is_foreign(&gpu));
-	processes[1].lease = 0;
-	CHECK(gpu_is_foreign(&gpu));
+	for (enum standing standing = 0; standing < STANDING_MAX; standing++) {
+		processes[1].standing = standing;
+		CHECK_INT(gpu_is_foreign(&gpu),
+			standing != STANDING_LEASE && standing != STANDING_IGNORED);
+	}
 }
 
 static void healthy_is_present_and_whole_and_wanted(void)
@@ -60,7 +62,7 @@ int main(void)
 {
 	TEST(words_go_both_ways);
 	TEST(uses_are_remembered_and_the_oldest_forgotten);
-	TEST(foreign_is_who_has_no_lease);
+	TEST(foreign_is_who_has_no_right);
 	TEST(healthy_is_present_and_whole_and_wanted);
 	return tap_done();
 }

@@ -84,26 +84,33 @@ static void state_of_a_gpu_in_falling_precedence(void)
 {
 	_cleanup_(pool_freep) struct pool *pool = new_pool(1);
 	struct gpu *gpu = &pool->gpus[0];
-	const char *reason;
+	char reason[GPU_REASON_SIZE];
 	struct lease *lease;
 
-	CHECK_INT(pool_gpu_state(pool, 0, &reason), GPU_STATE_FREE);
+	CHECK_INT(pool_gpu_state(pool, 0, reason), GPU_STATE_FREE);
 	gpu->processes = calloc(1, sizeof(*gpu->processes));
+	gpu->processes->standing = STANDING_ANOTHERS;
 	gpu->n_processes = 1;
-	CHECK_INT(pool_gpu_state(pool, 0, &reason), GPU_STATE_FOREIGN);
-	lease = add(pool, 1, LEASE_ACTIVE);
+	CHECK_INT(pool_gpu_state(pool, 0, reason), GPU_STATE_FOREIGN);
+	CHECK_STR(reason, "in use without a lease");
+	gpu->revoking = 12;
+	CHECK_INT(pool_gpu_state(pool, 0, reason), GPU_STATE_FOREIGN);
+	CHECK_STR(reason, "processes of lease #12, which has ended, still have it open");
+	lease = add(pool, 12, LEASE_ACTIVE);
+	CHECK_INT(pool_gpu_state(pool, 0, reason), GPU_STATE_FOREIGN);
+	CHECK_STR(reason, "processes of lease #12, which gave it back, still have it open");
 	gpu_set_add(&lease->gpus, 0);
-	CHECK_INT(pool_gpu_state(pool, 0, &reason), GPU_STATE_LEASED);
+	CHECK_INT(pool_gpu_state(pool, 0, reason), GPU_STATE_LEASED);
 	gpu->drained = true;
 	text_copy(gpu->drain_reason, sizeof(gpu->drain_reason), "fan");
-	CHECK_INT(pool_gpu_state(pool, 0, &reason), GPU_STATE_DRAINING);
+	CHECK_INT(pool_gpu_state(pool, 0, reason), GPU_STATE_DRAINING);
 	CHECK_STR(reason, "fan");
 	text_copy(gpu->fault, sizeof(gpu->fault), "XID 79");
-	CHECK_INT(pool_gpu_state(pool, 0, &reason), GPU_STATE_LOST);
+	CHECK_INT(pool_gpu_state(pool, 0, reason), GPU_STATE_LOST);
 	CHECK_STR(reason, "XID 79");
 	gpu->fault[0] = '\0';
 	gpu->present = false;
-	CHECK_INT(pool_gpu_state(pool, 0, &reason), GPU_STATE_LOST);
+	CHECK_INT(pool_gpu_state(pool, 0, reason), GPU_STATE_LOST);
 	CHECK(*reason);
 }
 

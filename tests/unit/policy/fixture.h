@@ -49,6 +49,7 @@ static inline void use_foreign(struct pool *pool, unsigned slot)
 {
 	pool->gpus[slot].processes = calloc(1, sizeof(struct gpu_process));
 	assert(pool->gpus[slot].processes);
+	pool->gpus[slot].processes->standing = STANDING_NO_LEASE;
 	pool->gpus[slot].n_processes = 1;
 }
 

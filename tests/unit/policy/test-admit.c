@@ -258,6 +258,13 @@ static void limits_of_number(void)
 	CHECK(gpu_set_empty(&eligible));
 	CHECK_INT(
 		admit_check(pool, &limits, LEASE_RUN, 1001, &request, &eligible).kind, VERDICT_OK);
+	v = admit_receiver(pool, &limits, 1000);
+	CHECK_INT(v.kind, VERDICT_REFUSED);
+	CHECK_STR(v.text, "uid 1000 has 3 requests here already, at most 3 are allowed per user");
+	CHECK_INT(admit_receiver(pool, &limits, 1001).kind, VERDICT_OK);
+	pool->leases[0]->state = LEASE_ENDED;
+	CHECK_INT(admit_receiver(pool, &limits, 1000).kind, VERDICT_OK);
+	pool->leases[0]->state = LEASE_WAITING;
 	add_waiting(pool, 1, 1, HOUR);
 	add_waiting(pool, 1, 1, HOUR);
 	v = admit_check(pool, &limits, LEASE_RUN, 1001, &request, &eligible);

@@ -103,6 +103,27 @@ static void not_healthy(void)
 		"GPU 0 is drained: fan? is loud; GPUs 1,3 are lost");
 }
 
+static void not_given_back(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(3);
+	struct lease *lease = add_waiting(pool, 1, 1, HOUR);
+
+	pool->gpus[0].revoking = 12;
+	use_foreign(pool, 0);
+	lease->request.force = true;
+	CHECK_STR(why(pool, lease), "GPU 0 is not yet given back: processes of lease #12, which "
+				    "has ended, still have it open");
+	pool->gpus[2].revoking = 13;
+	lease->eligible = set_of(7);
+	lease->request.count = 3;
+	CHECK_STR(why(pool, lease),
+		"1 of the 3 GPUs asked for is free; GPUs 0,2 are not yet given back");
+	/* The receiver of a lease is in the way for longer. */
+	add_active(pool, LEASE_HOLD, 5, UNTIL_1840);
+	CHECK_STR(why(pool, lease), "1 of the 3 GPUs asked for is free; the others are leased by "
+				    "uid 1002 (hold #2, until 18:40)");
+}
+
 static void those_ahead(void)
 {
 	_cleanup_(pool_freep) struct pool *pool = pool_of(2);
@@ -137,6 +158,7 @@ int main(void)
 	TEST(many_holders);
 	TEST(in_use_without_a_lease);
 	TEST(not_healthy);
+	TEST(not_given_back);
 	TEST(those_ahead);
 	TEST(nobody_listens);
 	return tap_done();

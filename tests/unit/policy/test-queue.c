@@ -80,6 +80,28 @@ static void nobody_overtakes_without_a_known_end(void)
 	CHECK_STR(starts(pool), "");
 }
 
+/* Those who still have a GPU open may let go of it at any moment, whoever they are. */
+static void nobody_gets_what_is_being_revoked(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(2);
+	struct lease *first = add_waiting(pool, 2, 3, HOUR), *second = add_waiting(pool, 1, 3, SEC);
+
+	pool->gpus[0].revoking = 99;
+	CHECK_STR(starts(pool), "");
+	use_foreign(pool, 0);
+	CHECK_STR(starts(pool), "");
+	first->request.force = second->request.force = true;
+	CHECK_STR(starts(pool), "");
+	first->state = LEASE_ENDED;
+	CHECK_STR(starts(pool), "2:1");
+	second->eligible = set_of(1);
+	CHECK_STR(starts(pool), "");
+	pool->gpus[0].revoking = 0;
+	CHECK_STR(starts(pool), "2:0");
+	second->request.force = false;
+	CHECK_STR(starts(pool), "");
+}
+
 static void others_types_are_overtaken(void)
 {
 	_cleanup_(pool_freep) struct pool *pool = pool_of(3);
@@ -320,6 +342,7 @@ int main(void)
 	TEST(at_most_max);
 	TEST(does_not_change_the_pool);
 	TEST(nobody_overtakes_without_a_known_end);
+	TEST(nobody_gets_what_is_being_revoked);
 	TEST(others_types_are_overtaken);
 	TEST(backfill_up_to_the_moment_of_the_one_ahead);
 	TEST(earliest_moment_counts);

@@ -111,6 +111,129 @@ static void extend_refuses(void)
 		"the time of run #5 is over; ask for GPUs anew");
 }
 
+static void idle_ends_holds_and_runs(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(2);
+	struct lease *hold = add_active(pool, LEASE_HOLD, 1, NOW + HOUR);
+	struct lease *run = add_active(pool, LEASE_RUN, 2, TIME_NEVER);
+
+	transition_end(pool, hold, LEASE_END_IDLE, NOW);
+	CHECK_INT(hold->end, LEASE_END_IDLE);
+	transition_warn(run, LEASE_END_IDLE, NOW, SEC);
+	CHECK_INT(run->state, LEASE_GRACE);
+	transition_end(pool, run, LEASE_END_EXITED, NOW + SEC);
+	CHECK_INT(run->end, LEASE_END_IDLE);
+}
+
+static void give_changes_the_owner(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(2);
+	struct lease *hold = add_active(pool, LEASE_HOLD, 3, NOW + HOUR);
+
+	hold->pid = 4711;
+	hold->start_ticks = 5;
+	hold->active_us = NOW - HOUR;
+	hold->idle_release_us = NOW + MINUTE;
+	CHECK_INT(transition_give(hold, 0, NOW).kind, VERDICT_OK);
+	CHECK_INT(hold->uid, 0);
+	CHECK_INT(hold->state, LEASE_ACTIVE);
+	CHECK_INT(hold->gpus.words[0], 3);
+	CHECK_INT(hold->until_us, NOW + HOUR);
+	CHECK_INT(hold->pid, 0);
+	CHECK_INT(hold->start_ticks, 0);
+	CHECK_INT(hold->active_us, NOW);
+	CHECK_INT(hold->idle_release_us, 0);
+}
+
+static void check_not_given(struct lease *lease, uid_t uid, const char *id, const char *text)
+{
+	uid_t before = lease->uid;
+	struct verdict v = transition_give(lease, uid, NOW);
+
+	CHECK(v.kind != VERDICT_OK);
+	CHECK_STR(v.id, id);
+	CHECK_STR(v.text, text);
+	CHECK_INT(lease->uid, before);
+}
+
+static void give_refuses(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(4);
+	struct lease *hold = add_active(pool, LEASE_HOLD, 1, NOW + HOUR);
+	struct lease *run = add_active(pool, LEASE_RUN, 2, TIME_NEVER);
+	struct lease *waiting = add_waiting(pool, 1, 1, HOUR);
+	struct lease *over = add_active(pool, LEASE_HOLD, 4, NOW);
+
+	waiting->kind = LEASE_HOLD;
+	check_not_given(hold, 1001, "lease.same-user", "hold #1 is uid 1001's already");
+	check_not_given(hold, (uid_t)-1, "lease.no-user",
+		"hold #1 cannot be given to uid 4294967295, which nobody has");
+	check_not_given(run, 1, "lease.not-a-hold",
+		"run #2 belongs to the processes of its owner, only holds can be given to others");
+	check_not_given(waiting, 1, "lease.not-active",
+		"hold #3 is waiting, only an active one can be given to others");
+	check_not_given(over, 1, "lease.over", "the time of hold #4 is over");
+}
+
+static void shrink_gives_some_back(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(4);
+	struct lease *run = add_active(pool, LEASE_RUN, 7, TIME_NEVER);
+	struct lease *hold = add_active(pool, LEASE_HOLD, 8, NOW + HOUR);
+	struct gpu_set second = set_of(2), first = set_of(1);
+
+	run->request.gpus = strdup("GPU-0202a1b2,GPU-0000a1b2,GPU-0101a1b2");
+	CHECK_INT(transition_shrink(pool, run, &second, NOW).kind, VERDICT_OK);
+	CHECK_INT(run->state, LEASE_ACTIVE);
+	CHECK_INT(run->gpus.words[0], 5);
+	CHECK_INT(run->request.count, 2);
+	CHECK_STR(run->request.gpus, "GPU-0000a1b2,GPU-0202a1b2");
+	CHECK_INT(run->eligible.words[0], 5);
+	CHECK_INT(gpu_last_use(&pool->gpus[1], run->uid), NOW);
+	CHECK_INT(pool->gpus[1].free_since_us, NOW);
+	CHECK_INT(pool->gpus[0].free_since_us, 0);
+	CHECK(!pool_holder(pool, 1));
+	CHECK_INT(transition_shrink(pool, run, &first, NOW).kind, VERDICT_OK);
+	CHECK_STR(run->request.gpus, "GPU-0202a1b2");
+
+	/* What it may choose from stays what it asked for. */
+	hold->gpus = hold->eligible = set_of(10);
+	CHECK_INT(transition_shrink(pool, hold, &second, NOW).kind, VERDICT_OK);
+	CHECK_INT(hold->request.count, 1);
+	CHECK_INT(hold->eligible.words[0], 10);
+}
+
+static void check_not_shrunk(
+	struct pool *pool, struct lease *lease, uint64_t gpus, const char *id, const char *text)
+{
+	struct gpu_set set = set_of(gpus), before = lease->gpus;
+	struct verdict v = transition_shrink(pool, lease, &set, NOW);
+
+	CHECK(v.kind != VERDICT_OK);
+	CHECK_STR(v.id, id);
+	CHECK_STR(v.text, text);
+	CHECK(memcmp(&before, &lease->gpus, sizeof(before)) == 0);
+	CHECK_INT(pool->gpus[0].n_recent, 0);
+}
+
+static void shrink_refuses(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(4);
+	struct lease *hold = add_active(pool, LEASE_HOLD, 3, NOW + HOUR);
+	struct lease *waiting = add_waiting(pool, 1, 1, HOUR);
+	struct lease *grace = add_active(pool, LEASE_RUN, 12, TIME_NEVER);
+
+	transition_warn(grace, LEASE_END_LIMIT, NOW, SEC);
+	check_not_shrunk(pool, hold, 0, "lease.no-gpus", "say which GPUs hold #1 gives back");
+	check_not_shrunk(pool, hold, 5, "lease.not-its-gpu", "GPU 2 is not one of hold #1");
+	check_not_shrunk(pool, hold, 3, "lease.all-gpus",
+		"hold #1 would have no GPU left; give all of it back with 'dibs release 1'");
+	check_not_shrunk(pool, waiting, 1, "lease.not-active",
+		"run #2 is waiting, only an active run or hold can give GPUs back");
+	check_not_shrunk(pool, grace, 4, "lease.not-active",
+		"run #3 is about to end, only an active run or hold can give GPUs back");
+}
+
 static void check_due(struct lease *lease, int64_t at_us, enum due due)
 {
 	int64_t next_us;
@@ -152,6 +275,11 @@ int main(void)
 	TEST(grace_keeps_its_reason);
 	TEST(extend_moves_the_end);
 	TEST(extend_refuses);
+	TEST(idle_ends_holds_and_runs);
+	TEST(give_changes_the_owner);
+	TEST(give_refuses);
+	TEST(shrink_gives_some_back);
+	TEST(shrink_refuses);
 	TEST(due);
 	return tap_done();
 }
