@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Says what the checks found: first what is wrong, and what mends it. */
+/* Says what the checks found: what it is, why it matters, and what mends it. */
 #include "cli/doctor.h"
+
+#include <fcntl.h>
+
+static const struct check *const groups[] = { daemon_checks, host_checks, unit_checks, gpu_checks,
+	guard_checks };
 
 static const struct {
 	const char *word;
@@ -12,16 +17,21 @@ static const struct {
 	[HEALTH_SKIPPED] = { "skipped", STYLE_DIM },
 };
 
+/* The fix stays in one line, so that it can be copied. */
 static void print_finding(struct cli *cli, struct finding *finding)
 {
 	const struct term *term = &cli->term;
 	char what[sizeof(finding->what)];
 
 	people_rename(&cli->people, what, sizeof(what), finding->what);
-	printf("%s%-8s%s %s\n", term_style(term, healths[finding->health].style),
-		healths[finding->health].word, term_plain(term), what);
-	if (*finding->why)
-		printf("         why: %s\n", finding->why);
+	term_fit(term, what);
+	printf("%s%-8s%s ", term_style(term, healths[finding->health].style),
+		healths[finding->health].word, term_plain(term));
+	term_wrap(stdout, term, 9, what);
+	if (*finding->why) {
+		printf("         why: ");
+		term_wrap(stdout, term, 14, finding->why);
+	}
 	if (*finding->fix)
 		printf("         fix: %s%s%s\n", term_style(term, STYLE_BOLD), finding->fix,
 			term_plain(term));
@@ -39,24 +49,42 @@ static json_t *finding_json(const char *name, const struct finding *finding)
 		text_or_null(finding->fix));
 }
 
-enum client_exit verb_doctor(struct cli *cli)
+/* Returns how many problems there are; prints, or adds to the array if there is one. */
+static unsigned look(
+	struct cli *cli, const struct host *host, const struct check *check, json_t *array)
 {
-	_cleanup_(json_decrefp) json_t *array = json_array();
-	bool json = cli_value(cli, OPT_JSON);
-	enum client_exit exit = EXIT_OK;
 	unsigned problems = 0;
 
-	for (const struct check *check = checks; check->name; check++) {
+	for (; check->name; check++) {
 		struct finding finding = { 0 };
 
-		check->look(cli, &finding);
+		check->look(host, &finding);
 		problems += finding.health == HEALTH_PROBLEM;
-		if (json)
+		if (array)
 			json_array_append_new(array, finding_json(check->name, &finding));
 		else
 			print_finding(cli, &finding);
 	}
-	if (json)
+	return problems;
+}
+
+enum client_exit verb_doctor(struct cli *cli)
+{
+	_cleanup_(json_decrefp) json_t *status = NULL, *array = NULL;
+	_cleanup_(closep) int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct host host = { .root = root, .socket = client_path(cli_value(cli, OPT_SOCKET)) };
+	struct error err = { 0 };
+	enum client_exit exit = EXIT_OK;
+	unsigned problems = 0;
+
+	if (client_call(host.socket, "org.dibs.GetStatus", NULL, &status, &err) == EXIT_OK)
+		host.status = status;
+	host.silent = err.text;
+	if (cli_value(cli, OPT_JSON))
+		array = json_array();
+	for (size_t i = 0; i < ELEMENTSOF(groups); i++)
+		problems += look(cli, &host, groups[i], array);
+	if (array)
 		exit = cli_print_json(array);
 	else if (problems)
 		printf("\n%u problem%s\n", problems, problems == 1 ? "" : "s");
