@@ -68,7 +68,8 @@ static void read_ranges(struct accounts *accounts, const char *path)
 	}
 }
 
-uid_t account_of(struct accounts *accounts, const char *path, uid_t uid)
+/* The range of uid, or NULL. */
+static const struct account_range *find(struct accounts *accounts, const char *path, uid_t uid)
 {
 	struct stat st;
 
@@ -80,6 +81,18 @@ uid_t account_of(struct accounts *accounts, const char *path, uid_t uid)
 	}
 	for (size_t i = 0; i < accounts->n; i++)
 		if (uid >= accounts->ranges[i].first && uid <= accounts->ranges[i].last)
-			return accounts->ranges[i].first;
-	return uid;
+			return &accounts->ranges[i];
+	return NULL;
+}
+
+uid_t account_of(struct accounts *accounts, const char *path, uid_t uid)
+{
+	const struct account_range *range = find(accounts, path, uid);
+
+	return range ? range->first : uid;
+}
+
+bool account_is_subordinate(struct accounts *accounts, const char *path, uid_t uid)
+{
+	return find(accounts, path, uid) != NULL;
 }

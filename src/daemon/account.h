@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include <time.h>
@@ -27,3 +28,6 @@ void accounts_clear(struct accounts *accounts);
 /* Reads the file at path again if it has changed; one that cannot be read has no ranges. Returns
  * uid, or the first of its range. */
 uid_t account_of(struct accounts *accounts, const char *path, uid_t uid);
+
+/* Is uid one of a range of subordinate uids? Read again like that. */
+bool account_is_subordinate(struct accounts *accounts, const char *path, uid_t uid);

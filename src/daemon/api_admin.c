@@ -6,8 +6,11 @@
 #include "base/text.h"
 #include "daemon/api.h"
 #include "daemon/batch.h"
+#include "daemon/guard.h"
+#include "daemon/health.h"
 #include "daemon/lifecycle.h"
 #include "daemon/sensor.h"
+#include "daemon/server.h"
 #include "policy/admit.h"
 #include "proto/view.h"
 
@@ -52,6 +55,8 @@ static void set_drained(
 	gpu->drained = reason != NULL;
 	text_copy(gpu->drain_reason, sizeof(gpu->drain_reason), reason ? reason : "");
 	text_sanitize(gpu->drain_reason);
+	if (!reason)
+		health_trust(m, slot);
 	batch_event(m, reason ? EVENT_DRAINED : EVENT_UNDRAINED, 0, c->uid, gpu->uuid,
 		gpu->drain_reason);
 	batch_want_pass(m);
@@ -149,6 +154,39 @@ static int control_sensor(
 	return 0;
 }
 
+struct guard_parameters {
+	const char *mode;
+};
+
+static const struct field guard_fields[] = {
+	{ "mode", FIELD_STRING, offsetof(struct guard_parameters, mode), .required = true,
+		.max = 16 },
+};
+
+static int set_guard(
+	struct manager *m, struct connection *c, const void *parameters, struct error *err)
+{
+	const struct guard_parameters *p = parameters;
+	enum guard_mode mode = guard_mode_from_string(p->mode);
+	int r;
+
+	if (mode == GUARD_MODE_INVALID && strcmp(p->mode, "configured") != 0) {
+		connection_error(c, "org.varlink.service.InvalidParameter",
+			json_pack("{s:s, s:s}", "parameter", "mode", "message",
+				"mode must be off, watch, deny or configured"));
+		return 0;
+	}
+	r = guard_set(m, mode, err);
+	if (r < 0)
+		return r;
+	batch_event(m, EVENT_GUARD, 0, c->uid, NULL, p->mode);
+	server_status_changed(m->server);
+	connection_reply(
+		c, json_pack("{s:s, s:s?, s:s?}", "guard", guard_mode_to_string(guard_mode(m)),
+			   "guard_method", guard_method(m), "guard_problem", guard_problem(m)));
+	return 0;
+}
+
 const struct method api_admin_methods[] = {
 	{ "org.dibs.Drain", true, true, drain_fields, ELEMENTSOF(drain_fields),
 		sizeof(struct drain_parameters), NULL, drain },
@@ -159,5 +197,7 @@ const struct method api_admin_methods[] = {
 		admin_release },
 	{ "org.dibs.ControlSensor", true, true, sensor_fields, ELEMENTSOF(sensor_fields),
 		sizeof(struct sensor_parameters), NULL, control_sensor },
+	{ "org.dibs.SetGuard", true, true, guard_fields, ELEMENTSOF(guard_fields),
+		sizeof(struct guard_parameters), NULL, set_guard },
 	{ 0 },
 };

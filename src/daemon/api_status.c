@@ -3,6 +3,7 @@
 
 #include "daemon/api.h"
 #include "daemon/batch.h"
+#include "daemon/guard.h"
 #include "daemon/server.h"
 #include "dibs-config.h"
 #include "proto/view.h"
@@ -26,8 +27,10 @@ json_t *api_status(const struct manager *m)
 			json_array_append_new(
 				leases, view_lease(pool, lease, waits ? position : 0, offset_us));
 	}
-	return json_pack("{s:s, s:s, s:s, s:o, s:o}", "host", m->host, "version", DIBS_VERSION,
-		"guard", "off", "gpus", view_gpus(pool, &gpus, offset_us), "leases", leases);
+	return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:o, s:o}", "host", m->host, "version",
+		DIBS_VERSION, "guard", guard_mode_to_string(guard_mode(m)), "guard_method",
+		guard_method(m), "guard_problem", guard_problem(m), "gpus",
+		view_gpus(pool, &gpus, offset_us), "leases", leases);
 }
 
 static int get_status(

@@ -30,8 +30,14 @@ const char *guard_problem(const struct manager *m);
  * refused and changes nothing. */
 int guard_set(struct manager *m, enum guard_mode mode, struct error *err);
 
+/* The configuration was read again. */
+void guard_reload(struct manager *m);
+
 /* The first sample is in: the gate takes up its work. */
 void guard_start(struct manager *m);
 
 /* Makes the gate agree with the pool. Cheap when nothing changed. */
 void guard_apply(struct manager *m);
+
+/* Is this a device that a GPU may have? */
+bool guard_may_guard(const struct manager *m, const struct gpu_node *node);

@@ -6,26 +6,16 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "daemon/attribution.h"
 #include "daemon/batch.h"
+#include "daemon/foreign.h"
+#include "daemon/guard.h"
+#include "daemon/health.h"
+#include "daemon/idle.h"
+#include "daemon/openers.h"
 #include "daemon/server.h"
 #include "policy/admit.h"
-#include "priv/cgroup.h"
 #include "priv/process.h"
-
-/* Which lease gives the process the right to be on this GPU: the one that holds the GPU, if the
- * process is in its cgroup, or if it is of the same user and the lease knows no cgroup. */
-static int64_t right_of(const struct manager *m, unsigned slot, const struct gpu_process *p)
-{
-	const struct lease *holder = pool_holder(m->pool, slot);
-
-	if (!holder)
-		return 0;
-	/* Security: not by the name of the cgroup: users can have one of any name below their own.
-	 */
-	if (holder->kind == LEASE_RUN && holder->cgroup)
-		return cgroup_has(holder->cgroup, p->pid) ? holder->id : 0;
-	return p->uid == holder->uid ? holder->id : 0;
-}
 
 static const struct gpu_process *find_process(const struct gpu *gpu, pid_t pid, uint64_t ticks)
 {
@@ -35,34 +25,27 @@ static const struct gpu_process *find_process(const struct gpu *gpu, pid_t pid, 
 	return NULL;
 }
 
-/* Adds what /proc knows to the processes of a sample, and takes them over. */
-static void take_processes(struct manager *m, unsigned slot, struct gpu *seen)
+/* What /proc knows of it; of one that is known already it is not asked again. */
+static int fill(struct manager *m, const struct gpu *gpu, struct gpu_process *p)
 {
-	struct gpu *gpu = &m->pool->gpus[slot];
-	size_t kept = 0;
+	const struct gpu_process *known;
+	int r = process_start_ticks(p->pid, &p->start_ticks);
 
-	for (size_t i = 0; i < seen->n_processes; i++) {
-		struct gpu_process p = seen->processes[i];
-		const struct gpu_process *known;
-
-		if (process_start_ticks(p.pid, &p.start_ticks) < 0)
-			continue;
-		known = find_process(gpu, p.pid, p.start_ticks);
-		if (known)
-			p.uid = known->uid;
-		else if (process_uid(p.pid, &p.uid) < 0)
-			continue;
-		if (!p.command[0])
-			process_name(p.pid, p.command, sizeof(p.command));
-		p.lease = right_of(m, slot, &p);
-		seen->processes[kept++] = p;
-	}
-	free(gpu->processes);
-	gpu->processes = TAKE_PTR(seen->processes);
-	gpu->n_processes = kept;
-	seen->n_processes = 0;
+	if (r < 0)
+		return r;
+	known = find_process(gpu, p->pid, p->start_ticks);
+	if (!known)
+		return attribution_fill(m, p);
+	p->uid = known->uid;
+	p->container_lease = known->container_lease;
+	p->ignored = known->ignored;
+	memcpy(p->container, known->container, sizeof(p->container));
+	if (!p->command[0])
+		memcpy(p->command, known->command, sizeof(p->command));
+	return 0;
 }
 
+/* Whose they are now; those that are gone are left out. */
 static void judge(struct manager *m, unsigned slot)
 {
 	struct gpu *gpu = &m->pool->gpus[slot];
@@ -74,10 +57,34 @@ static void judge(struct manager *m, unsigned slot)
 
 		if (process_start_ticks(p.pid, &ticks) < 0 || ticks != p.start_ticks)
 			continue;
-		p.lease = right_of(m, slot, &p);
+		attribution_judge(m, slot, &p);
 		gpu->processes[kept++] = p;
 	}
 	gpu->n_processes = kept;
+}
+
+/* Adds what /proc knows to the processes of a sample, and takes them over. */
+static void take_processes(struct manager *m, unsigned slot, struct gpu *seen)
+{
+	struct gpu *gpu = &m->pool->gpus[slot];
+	size_t kept = 0;
+
+	if (gpu->processes_unknown) {
+		judge(m, slot);
+		return;
+	}
+	for (size_t i = 0; i < seen->n_processes; i++) {
+		struct gpu_process *p = &seen->processes[i];
+
+		if (fill(m, gpu, p) < 0)
+			continue;
+		attribution_judge(m, slot, p);
+		seen->processes[kept++] = *p;
+	}
+	free(gpu->processes);
+	gpu->processes = TAKE_PTR(seen->processes);
+	gpu->n_processes = kept;
+	seen->n_processes = 0;
 }
 
 void inventory_judge(struct manager *m, const struct gpu_set *gpus)
@@ -99,6 +106,25 @@ static void take_metrics(struct gpu *gpu, const struct gpu *seen)
 	gpu->utilization = seen->utilization;
 	gpu->temperature_c = seen->temperature_c;
 	gpu->power_w = seen->power_w;
+	memcpy(gpu->defect, seen->defect, sizeof(gpu->defect));
+	gpu->processes_unknown = seen->processes_unknown;
+}
+
+/* They are stored: a daemon that starts while the sensor fails must know what to guard. */
+static void take_nodes(struct manager *m, unsigned slot, const struct gpu *seen)
+{
+	struct gpu *gpu = &m->pool->gpus[slot];
+	struct gpu_node nodes[GPU_NODES_MAX] = { 0 };
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < seen->n_nodes; i++)
+		if (guard_may_guard(m, &seen->nodes[i]))
+			nodes[n++] = seen->nodes[i];
+	if (n == gpu->n_nodes && memcmp(nodes, gpu->nodes, sizeof(nodes)) == 0)
+		return;
+	batch_touch_gpu(m, slot);
+	memcpy(gpu->nodes, nodes, sizeof(nodes));
+	gpu->n_nodes = n;
 }
 
 /* Journals a GPU that went or came back. */
@@ -171,6 +197,8 @@ static bool take_seen(
 		worked = gpu_works(gpu) || is_new || !m->serving;
 		gpu_set_add(ret_seen, (unsigned)slots[i]);
 		take_metrics(gpu, &sample->gpus[i]);
+		health_look(m, (unsigned)slots[i]);
+		take_nodes(m, (unsigned)slots[i], &sample->gpus[i]);
 		gpu->present = true;
 		take_processes(m, (unsigned)slots[i], &sample->gpus[i]);
 		if (is_new) {
@@ -207,6 +235,9 @@ void inventory_take(struct manager *m, struct sample *sample)
 		recompute_eligible(m);
 	mark_unseen(m, &seen, sample->error);
 	take_links(m, sample, slots);
+	openers_look(m);
+	foreign_look(m);
+	idle_look(m, sample->error[0] == '\0');
 	after = usable(m);
 	if (memcmp(&before, &after, sizeof(after)) != 0)
 		batch_want_pass(m);

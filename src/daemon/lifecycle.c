@@ -10,6 +10,7 @@
 #include "daemon/api.h"
 #include "daemon/batch.h"
 #include "daemon/inventory.h"
+#include "daemon/revoke.h"
 #include "daemon/watch.h"
 #include "policy/admit.h"
 #include "policy/queue.h"
@@ -36,9 +37,11 @@ void lifecycle_end(struct manager *m, struct lease *lease, enum lease_end why, i
 	if (lease->state == LEASE_ENDED)
 		return;
 	batch_touch(m, lease);
-	if (lease_holds(lease))
+	if (lease_holds(lease)) {
 		gpu_set_foreach (slot, &lease->gpus)
 			batch_touch_gpu(m, slot);
+		revoke_mark(m, lease, &lease->gpus);
+	}
 	transition_end(m->pool, lease, why, at_us);
 	inventory_judge(m, &lease->gpus);
 	if (watch->stored)
@@ -145,15 +148,20 @@ int64_t lifecycle_next(const struct manager *m)
 	return next_us;
 }
 
+void lifecycle_prepare(struct manager *m, struct lease *lease)
+{
+	/* Also while it waits: moving a process can take the kernel milliseconds, better now than
+	 * when its turn comes. */
+	if (lease->kind == LEASE_RUN &&
+		(lease->state == LEASE_WAITING || lease->state == LEASE_ACTIVE))
+		watch_cgroup(lease);
+}
+
 void lifecycle_apply(struct manager *m, struct lease *lease)
 {
 	switch (lease->state) {
 	case LEASE_WAITING:
 	case LEASE_ACTIVE:
-		/* Also while it waits: moving a process can take the kernel milliseconds, better
-		 * now than when its turn comes. */
-		if (lease->kind == LEASE_RUN)
-			watch_cgroup(lease);
 		api_request_tell(m, lease);
 		watch_check(lease);
 		break;

@@ -24,7 +24,10 @@ void lifecycle_due(struct manager *m);
 /* When it will next ask for something (ledger time, TIME_NEVER). */
 int64_t lifecycle_next(const struct manager *m);
 
-/* After the commit: makes the world agree with a lease that was touched. Idempotent. */
+/* After the commit: makes the cgroup of a run, which the gate has to know. Idempotent. */
+void lifecycle_prepare(struct manager *m, struct lease *lease);
+
+/* After that: makes the world agree with a lease that was touched. Idempotent. */
 void lifecycle_apply(struct manager *m, struct lease *lease);
 
 /* At start: compares the leases that were stored with what still lives. -ENOMEM. */

@@ -16,10 +16,17 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "daemon/batch.h"
+#include "daemon/foreign.h"
+#include "daemon/guard.h"
+#include "daemon/health.h"
+#include "daemon/hook.h"
 #include "daemon/inventory.h"
 #include "daemon/lifecycle.h"
+#include "daemon/openers.h"
+#include "daemon/revoke.h"
 #include "daemon/sensor.h"
 #include "daemon/server.h"
+#include "daemon/sim_nodes.h"
 #include "daemon/watch.h"
 #include "dibs-config.h"
 #include "priv/cgroup.h"
@@ -107,6 +114,7 @@ static int reload(struct manager *m, struct error *err)
 		log_warning("%s takes effect at the next start", restart);
 	config_free(m->config);
 	m->config = TAKE_PTR(config);
+	guard_reload(m);
 	batch_want_pass(m);
 	return 0;
 }
@@ -208,9 +216,13 @@ static int open_all(struct manager *m, const struct manager_options *options, st
 
 	if (r < 0)
 		return r;
+	m->sim = options->sim != NULL;
 	state = options->state_directory ? options->state_directory : m->config->state_directory;
 	socket = options->socket ? options->socket : m->config->socket;
 	cgroup_root = options->cgroup_root ? options->cgroup_root : m->config->cgroup_root;
+	m->state = strdup(state);
+	if (!m->state)
+		return -ENOMEM;
 	raise_limits();
 	gethostname(m->host, sizeof(m->host) - 1);
 	r = open_loop(m, err);
@@ -224,6 +236,16 @@ static int open_all(struct manager *m, const struct manager_options *options, st
 		r = server_new(m, socket, &m->server, err);
 	if (r >= 0)
 		r = sensor_new(m, options->sim, &m->sensor, err);
+	if (r >= 0)
+		r = guard_new(m, &m->guard, err);
+	if (r >= 0)
+		r = revoke_new(m, &m->revoke);
+	if (r >= 0)
+		r = foreign_new(&m->foreign);
+	if (r >= 0)
+		r = hook_new(m, &m->hook);
+	if (r >= 0)
+		r = openers_new(m, &m->openers);
 	if (r < 0)
 		return r;
 	r = watch_init(m);
@@ -259,7 +281,12 @@ void manager_ready(struct manager *m, bool complete)
 	if (complete)
 		inventory_forget_absent(m);
 	m->serving = true;
-	r = server_start(m->server);
+	if (m->sim && m->root)
+		sim_nodes_make(m);
+	guard_start(m);
+	r = health_start(m);
+	if (r >= 0)
+		r = server_start(m->server);
 	if (r < 0) {
 		log_error("cannot serve %s: %s", m->server->path, strerrordesc_np(-r));
 		sd_event_exit(m->event, r);
@@ -284,6 +311,12 @@ struct manager *manager_free(struct manager *m)
 		return NULL;
 	server_free(m->server);
 	sensor_free(m->sensor);
+	guard_free(m->guard);
+	revoke_free(m->revoke);
+	foreign_free(m->foreign);
+	health_free(m->health);
+	hook_free(m->hook);
+	openers_free(m->openers);
 	for (size_t i = 0; m->pool && i < m->pool->n_leases; i++)
 		watch_free(m->pool->leases[i]);
 	watch_cgroups_free(m);
@@ -297,6 +330,7 @@ struct manager *manager_free(struct manager *m)
 	sd_event_unref(m->event);
 	config_free(m->config);
 	free(m->cgroup_root);
+	free(m->state);
 	rate_clear(&m->rate);
 	accounts_clear(&m->accounts);
 	free(m);

@@ -18,6 +18,12 @@
 struct batch;
 struct server;
 struct sensor;
+struct guard;
+struct revoke;
+struct foreign;
+struct health;
+struct hook;
+struct openers;
 struct cgroup_watch;
 
 struct manager {
@@ -35,12 +41,22 @@ struct manager {
 	struct batch *batch;
 	struct server *server;
 	struct sensor *sensor;
+	struct guard *guard;
+	struct revoke *revoke;
+	struct foreign *foreign;
+	struct health *health; /* NULL until the GPUs are known */
+	struct hook *hook;
+	struct openers *openers;
 	struct cgroup_watch *cgroups; /* list of all cgroups of leases, also of ended ones */
 	sd_event_source *deadline;    /* the next thing that time alone asks for */
 	sd_event_source *clock_set;   /* the wall clock was set */
 	int64_t reattach_until_us;    /* until then waiting clients may come back after a restart */
+	int64_t sampled_us;           /* when the sensor last told something; ledger time */
 	struct rate rate;             /* of calls that change something */
 	struct accounts accounts;     /* whose limits a uid counts against */
+	char *state;                  /* the state directory; owned */
+	bool cgroups_changed;         /* since the gate looked: some came or went */
+	bool sim;                     /* the GPUs do not exist */
 	char host[65];
 };
 

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "daemon/lifecycle.h"
 #include "priv/cgroup.h"
+#include "priv/devfilter.h"
 #include "priv/process.h"
 
 int watch_new(struct manager *m, struct lease *lease)
@@ -163,6 +164,8 @@ static int cgroup_watch_new(struct manager *m, int64_t id, const char *path)
 	}
 	cgroup->manager = m;
 	cgroup->id = id;
+	if (devfilter_cgroup_id(path, &cgroup->cgroup_id) < 0)
+		cgroup->cgroup_id = 0;
 	cgroup->next = m->cgroups;
 	m->cgroups = cgroup;
 	r = sd_event_add_inotify(m->event, &cgroup->source, events, IN_MODIFY, on_cgroup, cgroup);
@@ -204,6 +207,13 @@ void watch_cgroup(struct lease *lease)
 	if (r < 0 && r != -ESRCH)
 		log_warning("lease %" PRId64 " lives by its first process alone: %s: %s", lease->id,
 			lease->cgroup, strerrordesc_np(-r));
+}
+
+uint64_t watch_cgroup_id(const struct manager *m, int64_t id)
+{
+	const struct cgroup_watch *cgroup = find(m, id);
+
+	return cgroup ? cgroup->cgroup_id : 0;
 }
 
 void watch_check(struct lease *lease)

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/gpu.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "base/strtab.h"
 
 static const char *const vendors[GPU_VENDOR_MAX] = {
@@ -39,6 +43,43 @@ static const char *const standings[STANDING_MAX] = {
 	[STANDING_OUTSIDE] = "outside",
 };
 DEFINE_STRTAB_TO(standing, enum standing, standings)
+
+void gpu_format_nodes(const struct gpu *gpu, char dst[GPU_NODES_SIZE])
+{
+	size_t n = 0;
+
+	dst[0] = '\0';
+	for (unsigned i = 0; i < gpu->n_nodes; i++)
+		n += (size_t)snprintf(dst + n, GPU_NODES_SIZE - n, "%s%u:%u", i > 0 ? " " : "",
+			gpu->nodes[i].major, gpu->nodes[i].minor);
+}
+
+int gpu_parse_nodes(const char *s, struct gpu *gpu)
+{
+	gpu->n_nodes = 0;
+	for (char *end; *s; s = end + (*end == ' ')) {
+		struct gpu_node *node = &gpu->nodes[gpu->n_nodes];
+
+		if (gpu->n_nodes == GPU_NODES_MAX)
+			return -EINVAL;
+		node->major = (uint32_t)strtoul(s, &end, 10);
+		if (*end != ':')
+			return -EINVAL;
+		node->minor = (uint32_t)strtoul(end + 1, &end, 10);
+		if (*end != ' ' && *end != '\0')
+			return -EINVAL;
+		gpu->n_nodes++;
+	}
+	return 0;
+}
+
+bool gpu_has_node(const struct gpu *gpu, uint32_t major, uint32_t minor)
+{
+	for (unsigned i = 0; i < gpu->n_nodes; i++)
+		if (gpu->nodes[i].major == major && gpu->nodes[i].minor == minor)
+			return true;
+	return false;
+}
 
 bool gpu_is_foreign(const struct gpu *gpu)
 {

@@ -41,6 +41,7 @@
 #define PID_TEXT_SIZE  16
 #define SERVICE_SUFFIX ".service"
 #define OWN_NAME       "dibs"
+#define RUNS_NAME      "runs"
 
 DEFINE_CLEANUP(FILE *, endmntent)
 
@@ -91,7 +92,7 @@ static int make_below_mount(char *path)
 	return r == 0 && !is_cgroup2(path) ? -EOPNOTSUPP : r;
 }
 
-static int find_mount(char **ret)
+int cgroup_mount(char **ret)
 {
 	_cleanup_(endmntentp) FILE *mounts = setmntent("/proc/self/mounts", "re");
 	char text[2 * PATH_MAX];
@@ -116,7 +117,7 @@ static char *choose(const char *mount)
 	if (process_cgroup(getpid(), own, sizeof(own)) == 0) {
 		n = strlen(own);
 		if (n > suffix && strcmp(own + n - suffix, SERVICE_SUFFIX) == 0)
-			return text_format("%s%s", mount, own);
+			return text_format("%s%s/" RUNS_NAME, mount, own);
 	}
 	return text_format("%s/" OWN_NAME, mount);
 }
@@ -139,7 +140,7 @@ int cgroup_root_open(const char *configured, char **ret, struct error *err)
 	if (configured) {
 		path = strdup(configured);
 	} else {
-		r = find_mount(&mount);
+		r = cgroup_mount(&mount);
 		if (r < 0)
 			return error_set(
 				err, r, "cgroup.none", "no cgroup2 file system is mounted");

@@ -12,12 +12,17 @@
 
 #include "base/error.h"
 
+/* Where the first cgroup2 file system is mounted; *ret is owned by the caller. -EOPNOTSUPP:
+ * nowhere.
+ */
+int cgroup_mount(char **ret);
+
 /*
  * The directory below which leases get theirs. configured: an absolute path that may not exist yet
- * below a cgroup2 mount; NULL finds one: the daemon's own cgroup when it is a systemd service (it
- * must have Delegate=yes), else "dibs" at the top of the first cgroup2 mount. Creates it. *ret is
- * owned by the caller. -EOPNOTSUPP: no cgroup v2, or it cannot be written: leases then live by
- * their leader alone.
+ * below a cgroup2 mount; NULL finds one: "runs" in the daemon's own cgroup when it is a systemd
+ * service (it must have Delegate=yes), so that the service itself is not among them; else "dibs" at
+ * the top of the first cgroup2 mount. Creates it. *ret is owned by the caller. -EOPNOTSUPP: no
+ * cgroup v2, or it cannot be written: leases then live by their leader alone.
  */
 int cgroup_root_open(const char *configured, char **ret, struct error *err);
 

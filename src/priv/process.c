@@ -13,10 +13,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/macro.h"
@@ -165,5 +168,48 @@ int process_name(pid_t pid, char *dst, size_t size)
 		return -ENOMEM;
 	text_sanitize(text);
 	text_copy(dst, size, text);
+	return 0;
+}
+
+static bool is_system_path(const char *path)
+{
+	static const char *const places[] = { "/usr/", "/opt/", "/bin/", "/sbin/" };
+
+	for (size_t i = 0; i < ELEMENTSOF(places); i++)
+		if (strncmp(path, places[i], strlen(places[i])) == 0)
+			return true;
+	return false;
+}
+
+/* Never asks the server of a network file system, which may not answer. */
+static int look(const char *path, struct statx *ret)
+{
+	return statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT,
+		       STATX_TYPE | STATX_MODE | STATX_UID | STATX_INO, ret) < 0
+		       ? -errno
+		       : 0;
+}
+
+int process_program(pid_t pid, char *dst, size_t size)
+{
+	char link[PROC_PATH_SIZE], path[PATH_MAX];
+	struct statx running, installed;
+	ssize_t n;
+
+	proc_path(link, pid, "exe");
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n < 0)
+		return gone(-errno);
+	path[n] = '\0';
+	/* Security: in a mount namespace of their own, users can give any file any path; so the
+	 * path must lead to the same file here, in a place that only root writes. */
+	if (!is_system_path(path) || look(path, &installed) < 0 || look(link, &running) < 0 ||
+		installed.stx_ino != running.stx_ino ||
+		installed.stx_dev_major != running.stx_dev_major ||
+		installed.stx_dev_minor != running.stx_dev_minor || running.stx_uid != 0 ||
+		(running.stx_mode & 022))
+		return -EPERM;
+	text_copy(dst, size, strrchr(path, '/') + 1);
+	text_sanitize(dst);
 	return 0;
 }

@@ -29,6 +29,11 @@ int process_check_owner(pid_t pid, uid_t uid);
  * can keep it locked.) */
 int process_name(pid_t pid, char *dst, size_t size);
 
+/* The name, without directories, of the program that it executes, if that is one that the system
+ * installed (-EPERM: it is not): what /usr/bin/Xorg executes is "Xorg", whatever it calls itself.
+ */
+int process_program(pid_t pid, char *dst, size_t size);
+
 /* The path in the v2 hierarchy as /proc/PID/cgroup says it ("/user.slice/..."), without the mount.
  * -EOPNOTSUPP: there is no v2 hierarchy; -ENAMETOOLONG. */
 int process_cgroup(pid_t pid, char *dst, size_t size);

@@ -266,6 +266,8 @@ static int put_gpu(struct store *store, const struct gpu *gpu, struct error *err
 	mine->vendor = gpu->vendor;
 	mine->index = gpu->index;
 	mine->minor = gpu->minor;
+	memcpy(mine->nodes, gpu->nodes, sizeof(mine->nodes));
+	mine->n_nodes = gpu->n_nodes;
 	mine->memory_mib = gpu->memory_mib;
 	mine->drained = gpu->drained;
 	mine->revoking = gpu->revoking;

@@ -49,8 +49,9 @@ int sqlite_put_gpu(struct store *store, const struct gpu *gpu, struct error *err
 {
 	struct sqlite *s = (struct sqlite *)store;
 	struct row row = row_of(s, STATEMENT_PUT_GPU);
-	char recent[USES_SIZE];
+	char recent[USES_SIZE], nodes[GPU_NODES_SIZE];
 
+	gpu_format_nodes(gpu, nodes);
 	format_uses(gpu, recent);
 	row_put_text(&row, gpu->uuid);
 	row_put_text(&row, gpu->model);
@@ -58,6 +59,7 @@ int sqlite_put_gpu(struct store *store, const struct gpu *gpu, struct error *err
 	row_put_text(&row, gpu_vendor_to_string(gpu->vendor));
 	row_put_int(&row, gpu->index);
 	row_put_int(&row, gpu->minor);
+	row_put_text(&row, nodes);
 	row_put_int(&row, gpu->memory_mib);
 	row_put_int(&row, gpu->drained);
 	row_put_text(&row, gpu->drain_reason);
@@ -96,6 +98,7 @@ static int load_gpus(struct sqlite *s, struct pool *pool, struct error *err)
 		gpu->vendor = row_get_enum(&row, gpu_vendor_from_string(row_get_text(&row)));
 		gpu->index = (int)row_get_int(&row);
 		gpu->minor = (int)row_get_int(&row);
+		row_get_enum(&row, gpu_parse_nodes(row_get_text(&row), gpu));
 		gpu->memory_mib = row_get_int(&row);
 		gpu->drained = row_get_int(&row) != 0;
 		text_copy(gpu->drain_reason, sizeof(gpu->drain_reason), row_get_text(&row));

@@ -13,7 +13,7 @@
 	"duration_us, wait_us, forced, note, command, submitted_us, wait_until_us, since_us, " \
 	"until_us, kill_us, ended_us, pid, start_ticks, cgroup, gpus"
 #define GPU_COLUMNS                                                                    \
-	"uuid, model, pci, vendor, number, minor, memory_mib, drained, drain_reason, " \
+	"uuid, model, pci, vendor, number, minor, nodes, memory_mib, drained, drain_reason, " \
 	"revoking, trusted_since_us, free_since_us, recent"
 #define EVENT_COLUMNS "at_us, wall_us, kind, lease, uid, gpu, detail"
 #define MARK_COLUMNS  "boot_id, offset_us, ledger_us, wall_us"
@@ -43,9 +43,10 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 
 	[STATEMENT_PUT_GPU] =
 		"INSERT INTO gpu (" GPU_COLUMNS
-		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) "
+		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) "
 		"ON CONFLICT (uuid) DO UPDATE SET model = excluded.model, pci = excluded.pci, "
 		"vendor = excluded.vendor, number = excluded.number, minor = excluded.minor, "
+		"nodes = excluded.nodes, "
 		"memory_mib = excluded.memory_mib, drained = excluded.drained, "
 		"drain_reason = excluded.drain_reason, revoking = excluded.revoking, "
 		"trusted_since_us = excluded.trusted_since_us, "

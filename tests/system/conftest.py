@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fake_nvml import FakeNvml
 from harness import Daemon, install_programs
+from sessions import Sessions
 
 # Two runs on one machine need users of their own.
 PREFIX = "dibs-" + os.environ.get("DIBS_TEST_USERS", "t")
@@ -83,6 +84,14 @@ def make_daemon(programs, base_directory):
 def daemon(make_daemon):
     """A running dibsd with eight simulated GPUs."""
     return make_daemon().start()
+
+
+@pytest.fixture
+def sessions():
+    """A cgroup with slices for users, to be guarded."""
+    sessions = Sessions()
+    yield sessions
+    sessions.close()
 
 
 @pytest.fixture

@@ -304,8 +304,18 @@ class Daemon:
             self.stop()
         if self.process:
             self.process.stderr.close()
+        self.remove_pins()
         if self.cgroup_root and self.cgroup_root.exists():
             remove_cgroup(self.cgroup_root)
+
+    def pins(self):
+        """Where its device filter is pinned."""
+        return Path("/sys/fs/bpf") / f"dibs-{self.state.stat().st_ino:x}"
+
+    def remove_pins(self):
+        """A device filter stays in force when its daemon ends; that is what it is for."""
+        if self.state.exists() and self.pins().exists():
+            shutil.rmtree(self.pins())
 
 
 def remove_cgroup(path):

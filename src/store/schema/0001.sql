@@ -55,6 +55,9 @@ CREATE TABLE gpu (
 	vendor        TEXT NOT NULL CHECK (vendor = 'nvidia' OR vendor = 'amd' OR vendor = 'intel'),
 	number        BIGINT NOT NULL,
 	minor         BIGINT NOT NULL,
+	-- MAJOR:MINOR of its character devices between spaces: a start must know what to guard, also
+	-- when no sensor tells.
+	nodes         TEXT NOT NULL,
 	memory_mib    BIGINT NOT NULL,
 	drained       BIGINT NOT NULL CHECK (drained IN (0, 1)),
 	drain_reason  TEXT NOT NULL,

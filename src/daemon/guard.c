@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The mode that an administrator set stands in the store, so that neither a crash nor a restart
+ * opens a gate. A mode of deny that cannot be kept stays the mode, with a problem that everybody
+ * sees: silently going on without a gate would be worse.
+ */
+#include "daemon/guard.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "daemon/batch.h"
+#include "daemon/gate.h"
+#include "daemon/revoke.h"
+
+#define OVERRIDE     "guard"
+#define MAJOR_LOCAL  120 /* to 127: local use, Documentation/admin-guide/devices.txt */
+#define MAJOR_NVIDIA 195
+#define MAJOR_DRM    226
+#define MAJOR_ACCEL  261
+#define NVIDIA_GPUS  254 /* minors below are GPUs; 254 is modeset, 255 nvidiactl */
+#define DEVICES_FILE "/proc/devices"
+
+struct guard {
+	enum guard_mode mode;
+	bool overridden; /* by an administrator */
+	bool started;
+	struct gate *gate; /* owned; NULL unless it denies */
+	char problem[ERROR_TEXT_SIZE];
+	sd_event_source *verify;
+};
+
+static int on_verify(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct manager *m = userdata;
+
+	guard_apply(m);
+	if (m->guard->gate && m->guard->gate->verify_us > 0) {
+		sd_event_source_set_time_relative(source, (uint64_t)m->guard->gate->verify_us);
+		sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	}
+	return 0;
+}
+
+int guard_new(struct manager *m, struct guard **ret, struct error *err)
+{
+	struct guard *guard = calloc(1, sizeof(*guard));
+	char word[32] = "";
+	int r;
+
+	if (!guard)
+		return -ENOMEM;
+	*ret = guard;
+	guard->mode = m->config->guard_mode;
+	r = m->store->ops->get_override(m->store, OVERRIDE, word, sizeof(word), err);
+	if (r < 0)
+		return r;
+	if (*word && guard_mode_from_string(word) != GUARD_MODE_INVALID) {
+		guard->mode = guard_mode_from_string(word);
+		guard->overridden = true;
+	}
+	r = sd_event_add_time_relative(
+		m->event, &guard->verify, CLOCK_BOOTTIME, 0, USEC_PER_SEC, on_verify, m);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(guard->verify, SD_EVENT_OFF);
+	return r < 0 ? error_errno(err, r, "guard.timer", "cannot make a timer") : 0;
+}
+
+static void close_gate(struct guard *guard)
+{
+	if (guard->gate)
+		guard->gate->free(guard->gate);
+	guard->gate = NULL;
+}
+
+struct guard *guard_free(struct guard *guard)
+{
+	if (!guard)
+		return NULL;
+	close_gate(guard);
+	sd_event_source_disable_unref(guard->verify);
+	free(guard);
+	return NULL;
+}
+
+enum guard_mode guard_mode(const struct manager *m)
+{
+	return m->guard->mode;
+}
+
+bool guard_denies(const struct manager *m)
+{
+	return m->guard->mode == GUARD_DENY;
+}
+
+const char *guard_method(const struct manager *m)
+{
+	return m->guard->gate ? m->guard->gate->name : NULL;
+}
+
+const char *guard_problem(const struct manager *m)
+{
+	return m->guard->problem[0] ? m->guard->problem : NULL;
+}
+
+static void set_problem(struct guard *guard, const char *text)
+{
+	if (strcmp(guard->problem, text) == 0)
+		return;
+	text_copy(guard->problem, sizeof(guard->problem), text);
+	if (*text)
+		log_error("guard: %s", text);
+	else
+		log_info("guard: it holds");
+}
+
+static int open_gate(struct manager *m, struct gate **ret, struct error *err)
+{
+	enum guard_method method = m->config->guard_method;
+	struct error why = { 0 };
+	int r;
+
+	if (!m->root)
+		return error_set(err, -EPERM, "guard.root",
+			"dibsd does not run as root, so it cannot keep anybody off; start it as "
+			"root, or use guard mode watch");
+	if (method != GUARD_ACL) {
+		r = gate_filter_open(m, ret, &why);
+		if (r >= 0 || method == GUARD_FILTER) {
+			*err = why;
+			return r;
+		}
+		log_warning("no device filter, so ACLs have to do: %s", why.text);
+	}
+	return gate_acl_open(m, ret, err);
+}
+
+void guard_apply(struct manager *m)
+{
+	struct guard *guard = m->guard;
+	struct error err = { 0 };
+
+	if (!guard->gate || !guard->started)
+		return;
+	if (guard->gate->apply(guard->gate, m, &err) < 0)
+		set_problem(guard, err.text);
+	else
+		set_problem(guard, guard->gate->problem);
+}
+
+/* What was to be revoked when nothing is denied any more. */
+static void forget_revocations(struct manager *m)
+{
+	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
+		if (m->pool->gpus[slot].revoking == 0)
+			continue;
+		batch_touch_gpu(m, slot);
+		m->pool->gpus[slot].revoking = 0;
+		batch_want_pass(m);
+	}
+}
+
+/* gate: opened for this mode, or NULL. */
+static void enter(struct manager *m, enum guard_mode mode, struct gate *gate)
+{
+	struct guard *guard = m->guard;
+	struct error err = { 0 };
+
+	guard->mode = mode;
+	if (mode != GUARD_DENY) {
+		if (guard->gate && guard->gate->remove(guard->gate, m, &err) < 0)
+			log_error("guard: %s", err.text);
+		close_gate(guard);
+		set_problem(guard, "");
+		forget_revocations(m);
+		return;
+	}
+	if (gate) {
+		close_gate(guard);
+		guard->gate = gate;
+	}
+	guard_apply(m);
+	if (guard->gate && guard->gate->verify_us > 0)
+		on_verify(guard->verify, 0, m);
+	revoke_run(m);
+}
+
+static int store_override(struct manager *m, const char *word, struct error *err)
+{
+	const struct store_ops *ops = m->store->ops;
+	int r = ops->begin(m->store, err);
+
+	if (r >= 0)
+		r = ops->put_override(m->store, OVERRIDE, word, err);
+	if (r >= 0)
+		r = ops->commit(m->store, err);
+	if (r < 0)
+		ops->rollback(m->store);
+	return r;
+}
+
+int guard_set(struct manager *m, enum guard_mode mode, struct error *err)
+{
+	bool configured = mode == GUARD_MODE_INVALID;
+	struct gate *gate = NULL;
+	int r = 0;
+
+	if (configured)
+		mode = m->config->guard_mode;
+	if (mode == GUARD_DENY && !m->guard->gate)
+		r = open_gate(m, &gate, err);
+	if (r < 0)
+		return r;
+	r = store_override(m, configured ? NULL : guard_mode_to_string(mode), err);
+	if (r < 0) {
+		if (gate)
+			gate->free(gate);
+		return r;
+	}
+	m->guard->overridden = !configured;
+	enter(m, mode, gate);
+	return 0;
+}
+
+void guard_reload(struct manager *m)
+{
+	struct error err = { 0 };
+
+	if (m->guard->overridden || m->config->guard_mode == m->guard->mode)
+		return;
+	if (guard_set(m, GUARD_MODE_INVALID, &err) < 0)
+		log_error("guard: stays %s: %s", guard_mode_to_string(m->guard->mode), err.text);
+}
+
+void guard_start(struct manager *m)
+{
+	struct guard *guard = m->guard;
+	struct error err = { 0 };
+	struct gate *gate = NULL;
+
+	guard->started = true;
+	if (guard->overridden && guard->mode != m->config->guard_mode)
+		log_info("guard: %s, as an administrator set it; the configuration says %s",
+			guard_mode_to_string(guard->mode),
+			guard_mode_to_string(m->config->guard_mode));
+	if (guard->mode == GUARD_DENY && open_gate(m, &gate, &err) < 0)
+		set_problem(guard, err.text);
+	if (guard->mode != GUARD_DENY && m->root && gate_filter_remove_stale(m, &err) < 0)
+		log_error("guard: %s", err.text);
+	enter(m, guard->mode, gate);
+}
+
+/* The dynamic major of a driver, by its name in /proc/devices. */
+static bool is_major_of(uint32_t major, const char *driver)
+{
+	_cleanup_(fclosep) FILE *file = fopen(DEVICES_FILE, "re");
+	char line[128], name[64];
+	unsigned number;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (strncmp(line, "Block", 5) == 0)
+			break;
+		if (sscanf(line, "%u %63s", &number, name) == 2 && number == major &&
+			strcmp(name, driver) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_listed(const char *numbers, uint32_t major)
+{
+	_cleanup_(freep) char *copy = strdup(numbers ? numbers : "");
+	char *cursor = copy, *piece;
+	uint64_t number;
+
+	while (cursor && *cursor && (piece = text_next(&cursor)))
+		if (parse_uint(piece, 0, UINT32_MAX, &number) == 0 && number == major)
+			return true;
+	return false;
+}
+
+bool guard_may_guard(const struct manager *m, const struct gpu_node *node)
+{
+	/* Security: the sensor is not trusted; what it names must not shut anybody out of devices
+	 * that are no GPUs. */
+	if (node->major == MAJOR_NVIDIA)
+		return node->minor < NVIDIA_GPUS;
+	return (node->major >= MAJOR_LOCAL && node->major < MAJOR_LOCAL + 8) ||
+	       node->major == MAJOR_DRM || node->major == MAJOR_ACCEL ||
+	       is_listed(m->config->device_majors, node->major) ||
+	       is_major_of(node->major, "nvidia-caps");
+}

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One scan at a time, in steps, for all GPUs on which something is being revoked when it starts.
+ * Whoever it finds without a right (root, and what the site ignores, excepted) is told once and
+ * gets TERM; after the grace KILL; after DOOM_US more the GPU is drained. A scan follows when one
+ * of them ends, or a second later: who closes the device and lives on is let live.
+ *
+ * Where a GPU was leased with --force, others were on it with the consent of the owner: then only
+ * processes of the owner are ended.
+ */
+#include "daemon/revoke.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "daemon/attribution.h"
+#include "daemon/batch.h"
+#include "daemon/guard.h"
+#include "daemon/sensor.h"
+#include "priv/holders.h"
+#include "priv/process.h"
+#include "priv/terminal.h"
+
+#define STEP_US     (1 * USEC_PER_MSEC) /* of a scan, between two rounds of the loop */
+#define AGAIN_US    (1 * USEC_PER_SEC)  /* until the next scan while somebody is there */
+#define DOOM_US     (10 * USEC_PER_SEC) /* after KILL: it hangs in the kernel */
+#define TARGETS_MAX 256                 /* beyond that they have to wait for the others' end */
+
+/* A process that was asked to end. */
+struct target {
+	struct manager *manager; /* borrowed */
+	pid_t pid;
+	uint64_t start_ticks;
+	int64_t asked_us;  /* ledger time of its TERM */
+	int64_t killed_us; /* of its KILL; 0 = not yet */
+	int fd;            /* pidfd, -1 = none was to be had */
+	sd_event_source *end;
+};
+
+struct revoke {
+	struct holders *scan; /* owned; NULL = none goes on */
+	struct gpu_set scanned;
+	sd_event_source *step, *again;
+	struct target targets[TARGETS_MAX];
+	size_t n_targets;
+};
+
+void revoke_mark(struct manager *m, const struct lease *lease, const struct gpu_set *gpus)
+{
+	if (!guard_denies(m))
+		return;
+	gpu_set_foreach (slot, gpus) {
+		batch_touch_gpu(m, slot);
+		m->pool->gpus[slot].revoking = lease->id;
+	}
+}
+
+static struct gpu_set marked(const struct manager *m)
+{
+	struct gpu_set set = { 0 };
+
+	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++)
+		if (m->pool->gpus[slot].revoking)
+			gpu_set_add(&set, slot);
+	return set;
+}
+
+static void scan_later(struct revoke *revoke)
+{
+	sd_event_source_set_time_relative(revoke->again, AGAIN_US);
+	sd_event_source_set_enabled(revoke->again, SD_EVENT_ONESHOT);
+}
+
+static void start_scan(struct manager *m);
+
+/* --- those who were asked --- */
+
+static void drop_target(struct revoke *revoke, size_t i)
+{
+	struct target *target = &revoke->targets[i];
+
+	sd_event_source_disable_unref(target->end);
+	closep(&target->fd);
+	*target = revoke->targets[--revoke->n_targets];
+	if (i < revoke->n_targets && target->end)
+		sd_event_source_set_userdata(target->end, target);
+}
+
+static int on_end(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct target *target = userdata;
+	struct manager *m = target->manager;
+
+	drop_target(m->revoke, (size_t)(target - m->revoke->targets));
+	start_scan(m);
+	return 0;
+}
+
+static struct target *find_target(struct revoke *revoke, const struct holder *holder)
+{
+	for (size_t i = 0; i < revoke->n_targets; i++)
+		if (revoke->targets[i].pid == holder->pid &&
+			revoke->targets[i].start_ticks == holder->start_ticks)
+			return &revoke->targets[i];
+	return NULL;
+}
+
+static struct target *add_target(struct manager *m, const struct holder *holder)
+{
+	struct revoke *revoke = m->revoke;
+	struct target *target;
+
+	if (revoke->n_targets == TARGETS_MAX)
+		return NULL;
+	target = &revoke->targets[revoke->n_targets++];
+	*target = (struct target){
+		.manager = m,
+		.pid = holder->pid,
+		.start_ticks = holder->start_ticks,
+		.asked_us = clock_now(&m->clock),
+		.fd = process_open(holder->pid, holder->start_ticks),
+	};
+	if (target->fd >= 0)
+		sd_event_add_io(m->event, &target->end, target->fd, EPOLLIN, on_end, target);
+	return target;
+}
+
+static void tell(struct manager *m, unsigned slot, const struct gpu_process *p)
+{
+	const struct gpu *gpu = &m->pool->gpus[slot];
+	char grace[DURATION_TEXT_SIZE], detail[EVENT_DETAIL_SIZE];
+
+	format_duration(grace, m->config->kill_grace_us);
+	snprintf(detail, sizeof(detail),
+		"process %d (%s) still has GPU %d open, which lease #%" PRId64
+		" gave back; it is killed in %s",
+		(int)p->pid, p->command, gpu->index, gpu->revoking, grace);
+	batch_event(m, EVENT_REVOKED, gpu->revoking, p->uid, gpu->uuid, detail);
+	terminal_tell(p->uid, detail);
+}
+
+static void doom(struct manager *m, unsigned slot, const struct gpu_process *p)
+{
+	struct gpu *gpu = &m->pool->gpus[slot];
+
+	if (gpu->drained)
+		return;
+	batch_touch_gpu(m, slot);
+	gpu->drained = true;
+	snprintf(gpu->drain_reason, sizeof(gpu->drain_reason),
+		"process %d (%.63s) was killed but does not end, and has it open", (int)p->pid,
+		p->command);
+	batch_event(m, EVENT_DRAINED, gpu->revoking, EVENT_NOBODY, gpu->uuid, gpu->drain_reason);
+	log_error("GPU %d (%s) is drained: %s", gpu->index, gpu->uuid, gpu->drain_reason);
+}
+
+static void press(
+	struct manager *m, unsigned slot, const struct holder *holder, const struct gpu_process *p)
+{
+	struct target *target = find_target(m->revoke, holder);
+	int64_t now_us = clock_now(&m->clock);
+
+	if (!target) {
+		target = add_target(m, holder);
+		if (!target || holder_signal(holder, SIGTERM) < 0)
+			return;
+		holder_signal(holder, SIGCONT); /* a stopped process would not see it */
+		tell(m, slot, p);
+	} else if (target->killed_us > 0 && now_us >= target->killed_us + DOOM_US) {
+		doom(m, slot, p);
+	} else if (target->killed_us == 0 &&
+		   now_us >= target->asked_us + m->config->kill_grace_us) {
+		holder_signal(holder, SIGKILL);
+		target->killed_us = now_us;
+	}
+}
+
+/* --- whom a scan found --- */
+
+/* The lease whose end is enforced there; *ret_owned is what to free. */
+static const struct lease *ended_lease(
+	const struct manager *m, unsigned slot, struct lease **ret_owned)
+{
+	const struct lease *lease = pool_find(m->pool, m->pool->gpus[slot].revoking);
+	struct error err = { 0 };
+
+	if (!lease && m->store->ops->get_lease(m->store, m->pool, m->pool->gpus[slot].revoking,
+			      ret_owned, &err) >= 0)
+		lease = *ret_owned;
+	return lease;
+}
+
+/* By any of the GPUs that share the node. */
+static bool has_right(const struct manager *m, const struct holder *holder, struct gpu_process *p)
+{
+	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
+		if (!gpu_has_node(&m->pool->gpus[slot], holder->major, holder->minor))
+			continue;
+		attribution_judge(m, slot, p);
+		if (p->standing <= STANDING_IGNORED)
+			return true;
+	}
+	return false;
+}
+
+/* Is anybody there who keeps slot from being handed out? */
+static bool look_at(struct manager *m, unsigned slot, const struct lease *ended)
+{
+	size_t n;
+	const struct holder *found = holders_found(m->revoke->scan, &n);
+	bool busy = false;
+
+	for (size_t i = 0; i < n; i++) {
+		struct gpu_process p = { .pid = found[i].pid, .memory_mib = GPU_UNKNOWN };
+
+		if (!gpu_has_node(&m->pool->gpus[slot], found[i].major, found[i].minor) ||
+			found[i].uid == 0 || found[i].uid == sensor_user(m->sensor) ||
+			attribution_fill(m, &p) < 0 || p.start_ticks != found[i].start_ticks ||
+			has_right(m, &found[i], &p))
+			continue;
+		if (ended && ended->request.force && p.uid != ended->uid)
+			continue;
+		press(m, slot, &found[i], &p);
+		busy = true;
+	}
+	return busy;
+}
+
+static void finish(struct manager *m)
+{
+	struct revoke *revoke = m->revoke;
+	struct gpu_set left, scanned = revoke->scanned;
+	bool busy = false;
+
+	gpu_set_foreach (slot, &scanned) {
+		_cleanup_(lease_freep) struct lease *owned = NULL;
+
+		if (m->pool->gpus[slot].revoking == 0)
+			continue;
+		if (look_at(m, slot, ended_lease(m, slot, &owned))) {
+			busy = true;
+			continue;
+		}
+		batch_touch_gpu(m, slot);
+		m->pool->gpus[slot].revoking = 0;
+		batch_want_pass(m);
+	}
+	revoke->scan = holders_free(revoke->scan);
+	left = marked(m);
+	left = gpu_set_minus(left, &scanned);
+	if (busy)
+		scan_later(revoke);
+	if (!gpu_set_empty(&left))
+		start_scan(m);
+}
+
+static int on_step(sd_event_source *source, void *userdata)
+{
+	struct manager *m = userdata;
+	int r = holders_step(m->revoke->scan, STEP_US);
+
+	if (r > 0)
+		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	if (r == 0) {
+		finish(m);
+		return 0;
+	}
+	log_warning("cannot tell who has GPUs open: %s", strerrordesc_np(-r));
+	m->revoke->scan = holders_free(m->revoke->scan);
+	scan_later(m->revoke);
+	return 0;
+}
+
+static void start_scan(struct manager *m)
+{
+	struct revoke *revoke = m->revoke;
+	uint32_t devices[GPU_MAX * GPU_NODES_MAX][2];
+	size_t n = 0;
+
+	if (revoke->scan || !m->serving)
+		return;
+	revoke->scanned = marked(m);
+	if (gpu_set_empty(&revoke->scanned)) {
+		while (revoke->n_targets > 0)
+			drop_target(revoke, revoke->n_targets - 1);
+		return;
+	}
+	gpu_set_foreach (slot, &revoke->scanned) {
+		const struct gpu *gpu = &m->pool->gpus[slot];
+
+		for (unsigned i = 0; i < gpu->n_nodes; i++, n++) {
+			devices[n][0] = gpu->nodes[i].major;
+			devices[n][1] = gpu->nodes[i].minor;
+		}
+	}
+	sd_event_source_set_enabled(revoke->again, SD_EVENT_OFF);
+	revoke->scan = holders_new(devices, n);
+	if (revoke->scan)
+		sd_event_source_set_enabled(revoke->step, SD_EVENT_ONESHOT);
+	else
+		scan_later(revoke);
+}
+
+void revoke_run(struct manager *m)
+{
+	struct gpu_set left = marked(m);
+
+	/* Those whose holders were asked have their time. */
+	if (sd_event_source_get_enabled(m->revoke->again, NULL) > 0)
+		left = gpu_set_minus(left, &m->revoke->scanned);
+	if (!gpu_set_empty(&left))
+		start_scan(m);
+}
+
+static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	start_scan(userdata);
+	return 0;
+}
+
+int revoke_new(struct manager *m, struct revoke **ret)
+{
+	struct revoke *revoke = calloc(1, sizeof(*revoke));
+	int r;
+
+	if (!revoke)
+		return -ENOMEM;
+	*ret = revoke;
+	r = sd_event_add_defer(m->event, &revoke->step, on_step, m);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(revoke->step, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_time_relative(
+			m->event, &revoke->again, CLOCK_BOOTTIME, 0, 0, on_again, m);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(revoke->again, SD_EVENT_OFF);
+	return r;
+}
+
+struct revoke *revoke_free(struct revoke *revoke)
+{
+	if (!revoke)
+		return NULL;
+	while (revoke->n_targets > 0)
+		drop_target(revoke, revoke->n_targets - 1);
+	sd_event_source_disable_unref(revoke->step);
+	sd_event_source_disable_unref(revoke->again);
+	holders_free(revoke->scan);
+	free(revoke);
+	return NULL;
+}
