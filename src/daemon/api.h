@@ -22,10 +22,20 @@ struct method {
 };
 
 extern const struct method api_lease_methods[], api_admin_methods[], api_request_methods[],
-	api_status_methods[]; /* each ends with a NULL name */
+	api_status_methods[], api_transfer_methods[]; /* each ends with a NULL name */
 
 /* From a frame to the handler of its method. */
 void dispatch(struct manager *m, struct connection *c, const char *text, size_t size);
+
+/* The lease with that number, or NULL if it has ended or never was; what to say then. */
+struct lease *api_find_lease(const struct manager *m, int64_t id);
+struct verdict api_unknown_lease(int64_t id);
+
+/* A lease as it is now. NULL without memory. */
+json_t *api_view_lease(const struct manager *m, const struct lease *lease);
+
+/* The GPUs that people typed. */
+struct verdict api_resolve(const struct manager *m, const char *typed, struct gpu_set *ret_gpus);
 
 /* What GetStatus answers. NULL without memory. */
 json_t *api_status(const struct manager *m);

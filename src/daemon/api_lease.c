@@ -14,23 +14,35 @@
 #define EVENTS_MAX 1000 /* of one lease, shown at once */
 #define IDS_MAX    1000 /* released by number at once */
 
-static struct lease *find(const struct manager *m, int64_t id)
+struct lease *api_find_lease(const struct manager *m, int64_t id)
 {
 	struct lease *lease = pool_find(m->pool, id);
 
 	return lease && lease->state != LEASE_ENDED ? lease : NULL;
 }
 
-static struct verdict unknown(int64_t id)
+struct verdict api_unknown_lease(int64_t id)
 {
 	return verdict_make(VERDICT_INVALID, "lease.unknown",
 		"there is no lease #%" PRId64 ", or it has ended; see 'dibs list'", id);
 }
 
-static json_t *view(const struct manager *m, const struct lease *lease)
+json_t *api_view_lease(const struct manager *m, const struct lease *lease)
 {
 	return view_lease(
 		m->pool, lease, pool_position(m->pool, lease), clock_to_wall_offset(&m->clock));
+}
+
+struct verdict api_resolve(const struct manager *m, const char *typed, struct gpu_set *ret_gpus)
+{
+	struct request wanted = { 0 };
+	struct verdict v = admit_resolve(m->pool, typed, &wanted.gpus);
+
+	*ret_gpus = (struct gpu_set){ 0 };
+	if (v.kind == VERDICT_OK && wanted.gpus)
+		*ret_gpus = admit_eligible(m->pool, &wanted);
+	request_clear(&wanted);
+	return v;
 }
 
 struct release_parameters {
@@ -57,11 +69,11 @@ static struct verdict check_ids(const struct manager *m, const struct actor *act
 		return verdict_make(VERDICT_INVALID, "release.too-many",
 			"at most %d leases can be released by number at once; use --all", IDS_MAX);
 	json_array_foreach (ids, i, id) {
-		const struct lease *lease = find(m, json_integer_value(id));
+		const struct lease *lease = api_find_lease(m, json_integer_value(id));
 		struct verdict v;
 
 		if (!lease)
-			return unknown(json_integer_value(id));
+			return api_unknown_lease(json_integer_value(id));
 		v = access_own(actor, lease, "release");
 		if (v.kind != VERDICT_OK)
 			return v;
@@ -71,14 +83,10 @@ static struct verdict check_ids(const struct manager *m, const struct actor *act
 
 /* Each named GPU must be held by a lease of the caller. */
 static struct verdict check_gpus(
-	const struct manager *m, const struct actor *actor, char *typed, struct gpu_set *ret)
+	const struct manager *m, const struct actor *actor, const char *typed, struct gpu_set *ret)
 {
-	struct request wanted = { 0 };
-	struct verdict v = admit_resolve(m->pool, typed, &wanted.gpus);
+	struct verdict v = api_resolve(m, typed, ret);
 
-	if (v.kind == VERDICT_OK && wanted.gpus)
-		*ret = admit_eligible(m->pool, &wanted);
-	request_clear(&wanted);
 	if (v.kind != VERDICT_OK)
 		return v;
 	gpu_set_foreach (slot, ret) {
@@ -146,7 +154,7 @@ static int release(
 			!is_meant(p, &gpus, lease))
 			continue;
 		lifecycle_release(m, lease, LEASE_END_RELEASED, c->uid, NULL);
-		json_array_append_new(released, view(m, lease));
+		json_array_append_new(released, api_view_lease(m, lease));
 	}
 	connection_reply(c, json_pack("{s:o}", "leases", released));
 	return 0;
@@ -168,9 +176,9 @@ static int extend(
 {
 	const struct extend_parameters *p = parameters;
 	struct actor actor = connection_actor(c);
-	struct lease *lease = find(m, p->id), extended;
+	struct lease *lease = api_find_lease(m, p->id), extended;
 	char by[DURATION_TEXT_SIZE], detail[64];
-	struct verdict v = lease ? access_own(&actor, lease, "extend") : unknown(p->id);
+	struct verdict v = lease ? access_own(&actor, lease, "extend") : api_unknown_lease(p->id);
 
 	/* Tried on a copy: what is touched is applied, and a run in grace would get TERM again. */
 	if (v.kind == VERDICT_OK) {
@@ -189,7 +197,7 @@ static int extend(
 	batch_event(m, EVENT_EXTENDED, lease->id, c->uid, NULL, detail);
 	batch_want_pass(
 		m); /* an expiry that moves can close a gap that somebody would have fitted into */
-	connection_reply(c, json_pack("{s:o}", "lease", view(m, lease)));
+	connection_reply(c, json_pack("{s:o}", "lease", api_view_lease(m, lease)));
 	return 0;
 }
 
@@ -211,7 +219,7 @@ static int show(struct manager *m, struct connection *c, const void *parameters,
 {
 	const struct show_parameters *p = parameters;
 	const struct store_ops *ops = m->store->ops;
-	const struct lease *lease = find(m, p->id);
+	const struct lease *lease = api_find_lease(m, p->id);
 	_cleanup_(lease_freep) struct lease *stored = NULL;
 	_cleanup_(json_decrefp) json_t *events = json_array();
 	int r;
@@ -232,7 +240,8 @@ static int show(struct manager *m, struct connection *c, const void *parameters,
 	r = ops->events_of_lease(m->store, p->id, EVENTS_MAX, append_event, events, err);
 	if (r < 0)
 		return r;
-	connection_reply(c, json_pack("{s:o, s:O}", "lease", view(m, lease), "events", events));
+	connection_reply(
+		c, json_pack("{s:o, s:O}", "lease", api_view_lease(m, lease), "events", events));
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/parse.h"
 #include "base/text.h"
+#include "daemon/adopt.h"
 #include "daemon/api.h"
 #include "daemon/batch.h"
 #include "daemon/watch.h"
@@ -27,6 +28,7 @@ struct request_parameters {
 	int64_t count, min_memory_mib, duration_us, wait_us;
 	char *gpus, *types;
 	bool force;
+	json_t *adopt;
 	const char *note, *command;
 };
 
@@ -40,6 +42,7 @@ static const struct field request_fields[] = {
 	{ "duration_us", FIELD_INT, AT(duration_us), .min = 1, .max = DURATION_MAX_US },
 	{ "wait_us", FIELD_INT, AT(wait_us), .max = DURATION_MAX_US },
 	{ "force", FIELD_BOOL, AT(force) },
+	{ "adopt", FIELD_INTS, AT(adopt), .min = 1, .max = INT32_MAX },
 	{ "note", FIELD_STRING, AT(note), .max = REQUEST_NOTE_MAX },
 	{ "command", FIELD_STRING, AT(command), .max = REQUEST_COMMAND_MAX },
 };
@@ -137,6 +140,21 @@ static struct verdict place(const struct manager *m, struct lease *lease)
 	return verdict_ok();
 }
 
+/* The GPUs that are listed: by their names, or by the processes that use them. */
+static struct verdict resolve(struct manager *m, const struct connection *c,
+	const struct request_parameters *p, struct lease *lease)
+{
+	if (!p->adopt)
+		return p->gpus ? admit_resolve(m->pool, p->gpus, &lease->request.gpus)
+			       : verdict_ok();
+	if (lease->kind != LEASE_HOLD)
+		return verdict_make(VERDICT_INVALID, "request.adopt-without-hold",
+			"--adopt is for 'dibs reserve' only: a %s is for what it starts itself",
+			lease_kind_to_string(lease->kind));
+	lease->request.force = true; /* what is to be adopted is foreign use as yet */
+	return adopt_resolve(m, c->uid, p->adopt, p->gpus, &lease->request.gpus);
+}
+
 static struct verdict check(struct manager *m, struct connection *c,
 	const struct request_parameters *p, struct lease *lease)
 {
@@ -150,12 +168,10 @@ static struct verdict check(struct manager *m, struct connection *c,
 	if (p->types && strlen(p->types) > TYPES_MAX)
 		return verdict_make(VERDICT_INVALID, "request.types",
 			"the list of types is longer than %d bytes", TYPES_MAX);
-	if (p->gpus) {
-		v = admit_resolve(m->pool, p->gpus, &lease->request.gpus);
-		if (v.kind != VERDICT_OK)
-			return v;
-	}
-	if (p->count == 0 && !p->gpus)
+	v = resolve(m, c, p, lease);
+	if (v.kind != VERDICT_OK)
+		return v;
+	if (p->count == 0 && !p->gpus && !p->adopt)
 		lease->request.count = 1;
 	v = admit_check(
 		m->pool, &limits, lease->kind, lease->uid, &lease->request, &lease->eligible);
@@ -220,7 +236,7 @@ static int request(
 		connection_refuse(c, &v);
 		return 0;
 	}
-	if (p->gpus && !lease->request.gpus)
+	if ((p->gpus || p->adopt) && !lease->request.gpus)
 		return -ENOMEM;
 	r = enqueue(m, c, lease);
 	if (r >= 0)

@@ -157,7 +157,7 @@ struct verdict transition_give(struct lease *lease, uid_t uid, int64_t now_us)
 	return v;
 }
 
-static struct verdict check_shrinkable(
+struct verdict transition_can_shrink(
 	const struct pool *pool, const struct lease *lease, const struct gpu_set *gpus)
 {
 	const char *kind = lease_kind_to_string(lease->kind);
@@ -196,7 +196,7 @@ static void shorten_list(const struct pool *pool, const struct lease *lease)
 struct verdict transition_shrink(
 	struct pool *pool, struct lease *lease, const struct gpu_set *gpus, int64_t now_us)
 {
-	struct verdict v = check_shrinkable(pool, lease, gpus);
+	struct verdict v = transition_can_shrink(pool, lease, gpus);
 
 	if (v.kind != VERDICT_OK)
 		return v;

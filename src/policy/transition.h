@@ -33,7 +33,9 @@ struct verdict transition_give(struct lease *lease, uid_t uid, int64_t now_us);
 
 /* Gives back some GPUs of an active run or hold, which keeps the others; they remember their user
  * as at its end. An explicit list of GPUs is shortened in place. Refused: no GPUs, GPUs that it
- * does not hold, all that it holds. */
+ * does not hold, all that it holds. _can_ only asks. */
+struct verdict transition_can_shrink(
+	const struct pool *pool, const struct lease *lease, const struct gpu_set *gpus);
 struct verdict transition_shrink(
 	struct pool *pool, struct lease *lease, const struct gpu_set *gpus, int64_t now_us);
 
