@@ -16,7 +16,8 @@
 #include "model/nvreg.h"
 
 #define BPFFS    "/sys/fs/bpf"
-#define PIN_PATH "sys/fs/bpf/dibs"
+#define PIN_ROOT "sys/fs/bpf"
+#define PIN_PATH PIN_ROOT "/dibs"
 
 #define DATABASE_SIZE (1 << 20) /* of /etc/group and /etc/passwd */
 
@@ -45,7 +46,7 @@ static void look_nvreg(const struct host *host, struct finding *finding)
 	}
 }
 
-/* cgroup programs are linked by bpf links since 5.7. */
+/* Programs for cgroups know the ancestors of a cgroup since 6.1 (kernel/bpf/cgroup.c). */
 static bool kernel_is_old(const struct host *host)
 {
 	unsigned major, minor;
@@ -53,7 +54,7 @@ static bool kernel_is_old(const struct host *host)
 
 	return read_file_at(host->root, "proc/sys/kernel/osrelease", text, sizeof(text)) > 0 &&
 	       sscanf(text, "%u.%u", &major, &minor) == 2 &&
-	       (major < 5 || (major == 5 && minor < 7));
+	       (major < 6 || (major == 6 && minor < 1));
 }
 
 static bool kernel_has_bpf(const struct host *host)
@@ -73,7 +74,7 @@ static void look_bpf(const struct host *host, struct finding *finding)
 		finding_fix(finding, "a guard can only use ACLs, which hold less",
 			"grep -E 'CONFIG_(CGROUP_BPF|BPF_SYSCALL)' /boot/config-$(uname -r)");
 	} else if (kernel_is_old(host)) {
-		finding_set(finding, HEALTH_NOTE, "this kernel is older than 5.7");
+		finding_set(finding, HEALTH_NOTE, "this kernel is older than 6.1");
 		finding_fix(finding, "a guard can only use ACLs, which hold less",
 			"apt-get install linux-image-generic && reboot");
 	} else if (!host_mount(host, "bpf", BPFFS, path, sizeof(path))) {
@@ -87,6 +88,18 @@ static void look_bpf(const struct host *host, struct finding *finding)
 	}
 }
 
+/* A dibsd with another state directory than the usual has a suffix to its name. */
+static bool has_other_pins(const struct host *host)
+{
+	int fd = openat(host->root, PIN_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_(closedirp) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	for (struct dirent *entry; dir && (entry = readdir(dir));)
+		if (strncmp(entry->d_name, "dibs-", 5) == 0)
+			return true;
+	return false;
+}
+
 static void look_filter(const struct host *host, struct finding *finding)
 {
 	bool used = host_guard_is(host, "deny", "filter"), unknown;
@@ -97,20 +110,21 @@ static void look_filter(const struct host *host, struct finding *finding)
 	if (unknown) {
 		finding_set(finding, HEALTH_SKIPPED,
 			"cannot look for a device filter at /" PIN_PATH ": %m");
-	} else if (used && !pinned) {
+	} else if (used && !pinned && !has_other_pins(host)) {
 		finding_set(finding, HEALTH_PROBLEM, "no device filter is pinned at /" PIN_PATH);
 		finding_fix(finding, "it ends with dibsd, and until that is back everybody gets in",
 			"mountpoint -q " BPFFS " || mount -t bpf bpf " BPFFS
 			"; systemctl restart dibsd");
-	} else if (!used && pinned && host->status) {
+	} else if (used) {
+		finding_set(finding, HEALTH_OK, "the device filter is pinned at /%s%s", PIN_PATH,
+			pinned ? "" : "-*");
+	} else if (pinned && host->status) {
 		finding_set(finding, HEALTH_NOTE,
 			"a device filter is pinned at /" PIN_PATH ", but not in use");
 		finding_fix(finding, "it may keep users off GPUs that they have",
 			"dibs admin guard off");
 	} else {
-		finding_set(finding, HEALTH_OK,
-			pinned ? "the device filter is pinned at /" PIN_PATH
-			       : "no device filter is pinned, and none is in use");
+		finding_set(finding, HEALTH_OK, "no device filter is in use");
 	}
 }
 

@@ -257,9 +257,11 @@ class Impostor(threading.Thread):
         lease = {"id": 1, "kind": NASTY, "state": NASTY, "uid": 0, "gpus": [0], "count": 1, "end": NASTY,
                  "command": NASTY, "note": NASTY, "position": 1}
         gpu = {"index": 0, "uuid": NASTY, "model": NASTY, "state": NASTY, "reason": NASTY, "leases": [1],
-               "processes": [{"pid": 1, "uid": 0, "command": NASTY}]}
+               "vendor": NASTY, "nodes": [NASTY],
+               "processes": [{"pid": 1, "uid": 0, "command": NASTY, "standing": NASTY, "container": NASTY}]}
         event = {"id": 1, "time": 1, "kind": NASTY, "uid": 0, "detail": NASTY}
-        answer = {"parameters": {"host": NASTY, "version": NASTY, "guard": NASTY, "gpus": [gpu], "leases": [lease],
+        answer = {"parameters": {"host": NASTY, "version": NASTY, "guard": NASTY, "guard_method": NASTY,
+                                 "guard_problem": NASTY, "gpus": [gpu], "leases": [lease],
                                  "lease": lease, "events": [event], "blockers": [lease], "visible": NASTY}}
         while True:
             connection, _ = self.listener.accept()
@@ -270,7 +272,8 @@ class Impostor(threading.Thread):
 
 @pytest.mark.parametrize("command", [
     ["status"], ["status", "--json"], ["list", "--all"], ["queue"], ["show", "1"], ["show", "1", "--json"], ["doctor"],
-    ["reserve"], ["extend", "1", "1h"], ["release", "1"], ["admin", "drain", "0", "--reason", "x"]])
+    ["reserve"], ["extend", "1", "1h"], ["release", "1"], ["admin", "drain", "0", "--reason", "x"],
+    ["gpus", "1"], ["gpus", "1", "--uuid"], ["give", "1", "root"], ["shrink", "1", "--gpu", "0"], ["admin", "guard"]])
 def test_what_pretends_to_be_dibsd_does_not_reach_the_terminal(programs, tmp_path, command):
     Impostor(tmp_path / "socket").start()
     result = subprocess.run([programs["dibs"], "--socket", tmp_path / "socket", *command], stdin=subprocess.DEVNULL,

@@ -356,8 +356,8 @@ static void bpf(void)
 	reset();
 	look(guard_checks, "bpf", HEALTH_NOTE, "no BPF");
 	put("proc/filesystems", "nodev\tproc\nnodev\tbpf\n");
-	put("proc/sys/kernel/osrelease", "5.6.19-generic\n");
-	look(guard_checks, "bpf", HEALTH_NOTE, "older than 5.7");
+	put("proc/sys/kernel/osrelease", "6.0.19-generic\n");
+	look(guard_checks, "bpf", HEALTH_NOTE, "older than 6.1");
 	put("proc/sys/kernel/osrelease", "6.1.0-28-amd64\n");
 	look(guard_checks, "bpf", HEALTH_NOTE, "no BPF file system");
 	CHECK_STR(finding.fix, "mount -t bpf bpf /sys/fs/bpf");
@@ -371,6 +371,8 @@ static void filter(void)
 	look(guard_checks, "filter", HEALTH_OK, "no device filter");
 	set_status("deny", "filter", NULL);
 	look(guard_checks, "filter", HEALTH_PROBLEM, "no device filter is pinned");
+	put("sys/fs/bpf/dibs-7/map", "");
+	look(guard_checks, "filter", HEALTH_OK, "is pinned at /sys/fs/bpf/dibs-*");
 	put("sys/fs/bpf/dibs/map", "");
 	look(guard_checks, "filter", HEALTH_OK, "is pinned");
 	set_status("off", NULL, NULL);
