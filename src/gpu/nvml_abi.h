@@ -14,6 +14,8 @@
 enum nvml_return {
 	NVML_SUCCESS = 0,
 	NVML_UNINITIALIZED = 1,
+	NVML_NOT_SUPPORTED = 3,
+	NVML_NOT_FOUND = 6,
 	NVML_INSUFFICIENT_SIZE = 7,
 	NVML_DRIVER_NOT_LOADED = 9,
 	NVML_TIMEOUT = 10,
@@ -68,11 +70,20 @@ _Static_assert(offsetof(struct nvml_pci, id) == 36, "nvmlPciInfo_t");
  */
 struct nvml_process {
 	uint32_t pid;
-	uint64_t memory; /* bytes; NVML_VALUE_NOT_AVAILABLE */
+	uint64_t memory;                         /* bytes; NVML_VALUE_NOT_AVAILABLE */
+	uint32_t gpu_instance, compute_instance; /* not in entries of NVML_PROCESS_SIZE_MIN */
 };
-_Static_assert(sizeof(struct nvml_process) == 16, "nvmlProcessInfo_v1_t");
+_Static_assert(sizeof(struct nvml_process) == 24, "nvmlProcessInfo_v2_t");
+_Static_assert(offsetof(struct nvml_process, gpu_instance) == 16, "nvmlProcessInfo_v2_t");
+#define NVML_PROCESS_SIZE_MIN    16
 #define NVML_PROCESS_SIZE_MAX    32
 #define NVML_VALUE_NOT_AVAILABLE UINT64_MAX
+
+/* A part of a card in MIG mode; UINT32_MAX = none, as NVML itself writes it. */
+struct nvml_instance {
+	uint32_t gpu, compute;
+};
+#define NVML_NO_INSTANCE ((struct nvml_instance){ UINT32_MAX, UINT32_MAX })
 
 /* nvmlFieldValue_t; the union read as its widest unsigned member. */
 struct nvml_field {
@@ -110,3 +121,5 @@ enum nvml_level {
 
 #define NVML_NVLINK_MAX_LINKS 36
 #define NVML_TEMPERATURE_GPU  0 /* nvmlTemperatureSensors_t */
+#define NVML_ECC_UNCORRECTED  1 /* nvmlMemoryErrorType_t */
+#define NVML_ECC_VOLATILE     0 /* nvmlEccCounterType_t: since the driver was loaded */

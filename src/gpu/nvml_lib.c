@@ -49,6 +49,13 @@ static const struct {
 	SYMBOL(temperature, false, "nvmlDeviceGetTemperature"),
 	SYMBOL(power, false, "nvmlDeviceGetPowerUsage"),
 	SYMBOL(fields, false, "nvmlDeviceGetFieldValues"),
+	SYMBOL(ecc_errors, false, "nvmlDeviceGetTotalEccErrors"),
+	SYMBOL(remapped_rows, false, "nvmlDeviceGetRemappedRows"),
+	SYMBOL(mig_mode, false, "nvmlDeviceGetMigMode"),
+	SYMBOL(mig_count, false, "nvmlDeviceGetMaxMigDeviceCount"),
+	SYMBOL(mig_by_index, false, "nvmlDeviceGetMigDeviceHandleByIndex"),
+	SYMBOL(gpu_instance, false, "nvmlDeviceGetGpuInstanceId"),
+	SYMBOL(compute_instance, false, "nvmlDeviceGetComputeInstanceId"),
 	SYMBOL(ancestor, false, "nvmlDeviceGetTopologyCommonAncestor"),
 	SYMBOL(nvlink_state, false, "nvmlDeviceGetNvLinkState"),
 	SYMBOL(nvlink_remote, false, "nvmlDeviceGetNvLinkRemotePciInfo_v2"),
@@ -63,6 +70,9 @@ static const struct {
 	SYMBOL(mps[0], false, "nvmlDeviceGetMPSComputeRunningProcesses_v3"),
 	SYMBOL(mps[1], false, "nvmlDeviceGetMPSComputeRunningProcesses_v2"),
 	SYMBOL(mps[2], false, "nvmlDeviceGetMPSComputeRunningProcesses"),
+	SYMBOL(graphics[0], false, "nvmlDeviceGetGraphicsRunningProcesses_v3"),
+	SYMBOL(graphics[1], false, "nvmlDeviceGetGraphicsRunningProcesses_v2"),
+	SYMBOL(graphics[2], false, "nvmlDeviceGetGraphicsRunningProcesses"),
 };
 
 bool nvml_result_is_global(int result)

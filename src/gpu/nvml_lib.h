@@ -32,6 +32,14 @@ struct nvml_lib {
 	int (*temperature)(nvml_device device, int sensor, uint32_t *ret);
 	int (*power)(nvml_device device, uint32_t *ret_mw);
 	int (*fields)(nvml_device device, int count, struct nvml_field *fields);
+	int (*ecc_errors)(nvml_device device, int type, int counter, uint64_t *ret);
+	int (*remapped_rows)(nvml_device device, uint32_t *ret_correctable,
+		uint32_t *ret_uncorrectable, uint32_t *ret_pending, uint32_t *ret_failed);
+	int (*mig_mode)(nvml_device device, uint32_t *ret_current, uint32_t *ret_pending);
+	int (*mig_count)(nvml_device device, uint32_t *ret_max);
+	int (*mig_by_index)(nvml_device device, uint32_t number, nvml_device *ret);
+	int (*gpu_instance)(nvml_device mig_device, uint32_t *ret);
+	int (*compute_instance)(nvml_device mig_device, uint32_t *ret);
 	int (*ancestor)(nvml_device a, nvml_device b, int *ret_level);
 	int (*nvlink_state)(nvml_device device, uint32_t link, int *ret_active);
 	int (*nvlink_remote)(nvml_device device, uint32_t link, struct nvml_pci *ret);
@@ -42,6 +50,7 @@ struct nvml_lib {
 	int (*events_free)(nvml_events set);
 	nvml_process_list compute[NVML_LIST_VERSIONS]; /* newest first */
 	nvml_process_list mps[NVML_LIST_VERSIONS];
+	nvml_process_list graphics[NVML_LIST_VERSIONS];
 };
 
 /* Loads and initialises it. BACKEND_STALE: see gpu/backend.h. */

@@ -77,6 +77,15 @@ static size_t stride(const struct nvml_list *list, uint32_t count)
 	return 0;
 }
 
+/* Is the entry about this instance? Of the list of a whole card only those count that say so. */
+static bool is_about(const struct nvml_process *process, struct nvml_instance instance, bool whole)
+{
+	if (process->gpu_instance == UINT32_MAX)
+		return !whole;
+	return process->gpu_instance == instance.gpu &&
+	       process->compute_instance == instance.compute;
+}
+
 static int add(struct gpu *gpu, const struct nvml_process *process)
 {
 	int64_t mib = process->memory == NVML_VALUE_NOT_AVAILABLE
@@ -94,11 +103,18 @@ static int add(struct gpu *gpu, const struct nvml_process *process)
 	return sample_add_process(gpu, (pid_t)process->pid, mib);
 }
 
-static int read_list(
-	nvml_process_list function, nvml_device device, struct nvml_list *list, struct gpu *gpu)
+/* What is asked of whom. */
+struct question {
+	nvml_device device;
+	struct nvml_instance instance; /* NVML_NO_INSTANCE: whoever is in the list */
+	bool whole;                    /* the device is the card of the instance */
+};
+
+static int read_list(nvml_process_list function, const struct question *question,
+	struct nvml_list *list, struct gpu *gpu)
 {
 	uint32_t count = 0;
-	int r = fetch(function, device, list, &count);
+	int r = fetch(function, question->device, list, &count);
 	size_t size;
 
 	if (r != NVML_SUCCESS || count == 0)
@@ -107,17 +123,19 @@ static int read_list(
 	if (size == 0)
 		return UNINTELLIGIBLE;
 	for (uint32_t i = 0; i < count && r >= 0; i++) {
-		struct nvml_process process;
+		struct nvml_process process = { .gpu_instance = UINT32_MAX };
 
-		memcpy(&process, list->entries + i * size, sizeof(process));
-		r = add(gpu, &process);
+		memcpy(&process, list->entries + i * size, MIN(size, sizeof(process)));
+		if (question->instance.gpu == UINT32_MAX ||
+			is_about(&process, question->instance, question->whole))
+			r = add(gpu, &process);
 	}
 	return r == -ENOSPC ? NVML_SUCCESS : r;
 }
 
 /* The newest version that can be used; NVML_FUNCTION_NOT_FOUND if there is none. */
-static int read_newest(const nvml_process_list functions[NVML_LIST_VERSIONS], nvml_device device,
-	struct nvml_list *list, struct gpu *gpu)
+static int read_newest(const nvml_process_list functions[NVML_LIST_VERSIONS],
+	const struct question *question, struct nvml_list *list, struct gpu *gpu)
 {
 	int r = NVML_FUNCTION_NOT_FOUND;
 
@@ -126,7 +144,7 @@ static int read_newest(const nvml_process_list functions[NVML_LIST_VERSIONS], nv
 
 		if (!functions[i])
 			continue;
-		next = read_list(functions[i], device, list, gpu);
+		next = read_list(functions[i], question, list, gpu);
 		/* That an older one refuses does not undo that there are processes. */
 		if (next == NVML_FUNCTION_NOT_FOUND ||
 			(r == UNINTELLIGIBLE && next != NVML_SUCCESS))
@@ -138,20 +156,43 @@ static int read_newest(const nvml_process_list functions[NVML_LIST_VERSIONS], nv
 	return r;
 }
 
-int nvml_read_processes(
-	const struct nvml_lib *lib, nvml_device device, struct nvml_list *list, struct gpu *gpu)
+static bool is_serious(int result)
 {
-	const nvml_process_list *const kinds[] = { lib->compute, lib->mps };
+	return result == -ENOMEM || nvml_result_is_global(result) || result == NVML_GPU_IS_LOST ||
+	       result == NVML_RESET_REQUIRED || result == NVML_UNKNOWN;
+}
+
+/* An instance first, and its card if that cannot be asked. */
+static int read_kind(const nvml_process_list functions[NVML_LIST_VERSIONS],
+	const struct question questions[2], struct nvml_list *list, struct gpu *gpu)
+{
+	int r = read_newest(functions, &questions[0], list, gpu);
+
+	if (r == NVML_SUCCESS || r == UNINTELLIGIBLE || is_serious(r) ||
+		questions[0].instance.gpu == UINT32_MAX)
+		return r;
+	return read_newest(functions, &questions[1], list, gpu);
+}
+
+int nvml_read_processes(const struct nvml_lib *lib, nvml_device device, nvml_device card,
+	struct nvml_instance instance, struct nvml_list *list, struct gpu *gpu)
+{
+	const nvml_process_list *const kinds[] = { lib->compute, lib->mps, lib->graphics };
+	const struct question questions[] = {
+		{ .device = device, .instance = instance },
+		{ .device = card, .instance = instance, .whole = true },
+	};
 
 	for (size_t i = 0; i < ELEMENTSOF(kinds); i++) {
-		int r = read_newest(kinds[i], device, list, gpu);
+		int r = read_kind(kinds[i], questions, list, gpu);
 
 		if (r == UNINTELLIGIBLE && !gpu->fault[0])
 			snprintf(gpu->fault, sizeof(gpu->fault),
 				"the driver lists processes in a form that is not known");
-		else if (r == -ENOMEM || nvml_result_is_global(r) || r == NVML_GPU_IS_LOST ||
-			 r == NVML_RESET_REQUIRED || r == NVML_UNKNOWN)
+		else if (is_serious(r))
 			return r;
+		else if (kinds[i] == lib->compute)
+			gpu->processes_unknown = r != NVML_SUCCESS;
 	}
 	return NVML_SUCCESS;
 }

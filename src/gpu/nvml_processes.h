@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Who computes on a GPU, according to NVML. */
+/* Who is on a GPU, according to NVML. */
 #pragma once
 
 #include "gpu/nvml_lib.h"
@@ -14,9 +14,11 @@ struct nvml_list {
 void nvml_list_release(struct nvml_list *list);
 
 /*
- * Adds those who hold a compute context on the device to gpu, MPS clients included, each pid once.
- * Returns an NVML result; whoever may not see the list (not supported, no permission) sees an empty
- * one, which is a success. A list that cannot be understood sets gpu->fault. Negative: -ENOMEM.
+ * Adds those who have a compute or graphics context on the device to gpu, MPS clients included,
+ * each pid once with the most memory that any list tells. Where the device is an instance of a
+ * card, only those of that instance. Whoever may not see the list of compute processes (not
+ * supported, no permission) gets gpu->processes_unknown, which is a success; a list that cannot be
+ * understood sets gpu->fault. Returns an NVML result, or -ENOMEM.
  */
-int nvml_read_processes(
-	const struct nvml_lib *lib, nvml_device device, struct nvml_list *list, struct gpu *gpu);
+int nvml_read_processes(const struct nvml_lib *lib, nvml_device device, nvml_device card,
+	struct nvml_instance instance, struct nvml_list *list, struct gpu *gpu);

@@ -70,6 +70,8 @@ static bool parse_number(struct fake_gpu *gpu, const char *key, const char *rest
 		{ "temp", &gpu->temp },
 		{ "power", &gpu->power },
 		{ "recovery", &gpu->recovery },
+		{ "ecc", &gpu->ecc },
+		{ "mig", &gpu->mig },
 	};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
@@ -94,6 +96,8 @@ static bool parse_gpu_line(struct fake_state *state, const char *key, const char
 		return sscanf(rest, "%127s", gpu->node) == 1;
 	if (strcmp(key, "memory") == 0)
 		return sscanf(rest, "%ld %ld %ld", &gpu->total, &gpu->reserved, &gpu->used) == 3;
+	if (strcmp(key, "rows") == 0)
+		return sscanf(rest, "%ld %ld", &gpu->rows_pending, &gpu->rows_failed) == 2;
 	if (strcmp(key, "link") == 0 && gpu->n_links < FAKE_LINKS)
 		return sscanf(rest, "%31s", gpu->links[gpu->n_links++]) == 1;
 	if (strcmp(key, "near") == 0 && gpu->n_near < FAKE_GPUS) {
@@ -115,16 +119,41 @@ static bool begin_gpu(struct fake_state *state, const char *uuid)
 		return false;
 	memset(gpu, 0, sizeof(*gpu));
 	gpu->minor = gpu->util = gpu->temp = gpu->power = gpu->recovery = gpu->total = FAKE_NONE;
+	gpu->ecc = gpu->mig = gpu->rows_pending = gpu->rows_failed = gpu->card = FAKE_NONE;
+	gpu->gpu_instance = gpu->compute_instance = UINT32_MAX;
 	snprintf(gpu->name, sizeof(gpu->name), "NVIDIA Fake");
 	snprintf(gpu->bus, sizeof(gpu->bus), "00000000:%02X:00.0", state->n_gpus + 1);
 	state->n_gpus++;
 	return sscanf(uuid, "%95s", gpu->uuid) == 1 && sscanf(uuid, "%95s", gpu->says) == 1;
 }
 
+static bool begin_instance(struct fake_state *state, const char *rest)
+{
+	int card = state->n_gpus - 1, number;
+	char uuid[FAKE_TEXT];
+	unsigned gpu_instance, compute_instance;
+	struct fake_gpu *gpu = &state->gpus[state->n_gpus];
+
+	if (card >= 0 && state->gpus[card].card != FAKE_NONE)
+		card = state->gpus[card].card;
+	if (card < 0 ||
+		sscanf(rest, "%d %95s %u %u", &number, uuid, &gpu_instance, &compute_instance) !=
+			4 ||
+		!begin_gpu(state, uuid))
+		return false;
+	gpu->card = card;
+	gpu->number = number;
+	gpu->gpu_instance = gpu_instance;
+	gpu->compute_instance = compute_instance;
+	return true;
+}
+
 static bool parse_line(struct fake_state *state, const char *key, const char *rest)
 {
 	if (strcmp(key, "gpu") == 0)
 		return begin_gpu(state, rest);
+	if (strcmp(key, "instance") == 0)
+		return begin_instance(state, rest);
 	if (add_rule(state, key, rest))
 		return true;
 	if (state->n_gpus > 0)

@@ -19,10 +19,18 @@
  *   temp 31                degrees
  *   power 60500            milliwatts
  *   recovery 1             recovery action
+ *   ecc 2                  uncorrectable errors since the driver was loaded
+ *   rows 1 0               remapping of rows: pending, failed
+ *   mig 7                  MIG mode is on (0: off), with so many instances at most
  *   node /dev/nvidia3      opened to get its handle: EACCES and EPERM are no permission
  *   link 00000000:5E:00.0  an active NVLink that ends at this address; one line a link
  *   near GPU-77... 10      topology level to that GPU, otherwise 50
  *   process 4711 512 mps   in a list, dead or alive: MiB or "na"; compute, mps or graphics
+ *
+ *   instance 2 MIG-6b... 9 0   begins an instance of that card: number among those of the card
+ *                          (others are holes), UUID, GPU instance, compute instance. What follows
+ *                          is about it; it has no health, and its processes are in the lists of
+ *                          its card as well.
  *
  * Before the first GPU these are about all calls, after it about those to that GPU ("*" = all):
  *
@@ -70,7 +78,11 @@ struct fake_near {
 
 struct fake_gpu {
 	char uuid[FAKE_TEXT], says[FAKE_TEXT], name[FAKE_TEXT], bus[32], node[128];
-	long minor, util, temp, power, recovery;
+	long minor, util, temp, power, recovery, ecc, mig;
+	long rows_pending, rows_failed;
+	int card;   /* of an instance; FAKE_NONE: a card */
+	int number; /* of an instance */
+	unsigned gpu_instance, compute_instance;
 	long total, reserved, used; /* MiB; total FAKE_NONE: not supported */
 	char links[FAKE_LINKS][32];
 	int n_links;

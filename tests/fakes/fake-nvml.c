@@ -7,7 +7,8 @@
  * exist is decided at compile time, for dlsym() has to fail for the others:
  *
  *   FAKE_LISTS  newest version of the process lists: 1 (none with a suffix), 2 or 3
- *   FAKE_OLD    1 = an old driver: no memory_v2, field values, topology, NVLink, event wait _v2
+ *   FAKE_OLD    1 = an old driver: no memory_v2, field values, topology, NVLink, event wait _v2,
+ * MIG, ECC errors, remapped rows
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,7 @@ enum {
 	INVALID_ARGUMENT = 2,
 	NOT_SUPPORTED = 3,
 	NO_PERMISSION = 4,
+	NOT_FOUND = 6,
 	INSUFFICIENT_SIZE = 7,
 	DRIVER_NOT_LOADED = 9,
 	TIMEOUT = 10,
@@ -194,7 +196,8 @@ API(nvmlDeviceGetCount_v2, unsigned *ret)
 	ENTER();
 	*ret = 0;
 	for (int i = 0; i < state.n_gpus; i++)
-		*ret += !state.skip || permitted(&state.gpus[i]);
+		*ret += state.gpus[i].card == FAKE_NONE &&
+			(!state.skip || permitted(&state.gpus[i]));
 	return SUCCESS;
 }
 
@@ -205,7 +208,7 @@ API(nvmlDeviceGetHandleByIndex_v2, unsigned index, void **ret)
 		struct handle *handle = handle_of(state.gpus[i].uuid);
 		int r;
 
-		if (state.skip && !permitted(&state.gpus[i]))
+		if (state.gpus[i].card != FAKE_NONE || (state.skip && !permitted(&state.gpus[i])))
 			continue;
 		if (index-- > 0)
 			continue;
@@ -304,7 +307,10 @@ static int list(
 		const struct fake_process *process = &state.processes[i];
 		char entry[64] = { 0 };
 
-		if (process->gpu != gpu - state.gpus || strcmp(process->kind, kind) != 0)
+		const struct fake_gpu *on = &state.gpus[process->gpu];
+
+		if ((on != gpu && (on->card == FAKE_NONE || gpu != &state.gpus[on->card])) ||
+			strcmp(process->kind, kind) != 0)
 			continue;
 		if (n++ >= room)
 			continue;
@@ -312,8 +318,8 @@ static int list(
 			return INVALID_ARGUMENT;
 		put32(entry, 0, (uint32_t)process->pid);
 		put64(entry, 8, process->bytes);
-		put32(entry, 16, UINT32_MAX);
-		put32(entry, 20, UINT32_MAX);
+		put32(entry, 16, on->gpu_instance);
+		put32(entry, 20, on->compute_instance);
 		memcpy(ret + (n - 1) * stride, entry, stride);
 	}
 	*count = n;
@@ -346,7 +352,21 @@ API(nvmlDeviceGetMPSComputeRunningProcesses_v2, void *device, unsigned *count, v
 }
 #endif
 
+#if FAKE_LISTS >= 2
+API(nvmlDeviceGetGraphicsRunningProcesses_v2, void *device, unsigned *count, void *ret)
+{
+	ENTER_GPU(gpu);
+	return list(gpu, "graphics", 24, count, ret);
+}
+#endif
+
 #if FAKE_LISTS >= 3
+API(nvmlDeviceGetGraphicsRunningProcesses_v3, void *device, unsigned *count, void *ret)
+{
+	ENTER_GPU(gpu);
+	return list(gpu, "graphics", (size_t)state.stride, count, ret);
+}
+
 API(nvmlDeviceGetComputeRunningProcesses_v3, void *device, unsigned *count, void *ret)
 {
 	ENTER_GPU(gpu);
@@ -500,5 +520,67 @@ API(nvmlDeviceGetNvLinkRemotePciInfo_v2, void *device, unsigned link, void *ret)
 		return INVALID_ARGUMENT;
 	put_pci(ret, gpu->links[link]);
 	return SUCCESS;
+}
+
+API(nvmlDeviceGetTotalEccErrors, void *device, int type, int counter, unsigned long long *ret)
+{
+	ENTER_GPU(gpu);
+	if (gpu->ecc == FAKE_NONE)
+		return NOT_SUPPORTED;
+	*ret = type == 1 && counter == 0 ? (unsigned long long)gpu->ecc : 4711;
+	return SUCCESS;
+}
+
+API(nvmlDeviceGetRemappedRows, void *device, unsigned *correctable, unsigned *uncorrectable,
+	unsigned *pending, unsigned *failed)
+{
+	ENTER_GPU(gpu);
+	*correctable = *uncorrectable = 0;
+	return gpu->rows_pending == FAKE_NONE
+		       ? NOT_SUPPORTED
+		       : number(gpu->rows_pending, pending) | number(gpu->rows_failed, failed);
+}
+
+API(nvmlDeviceGetMigMode, void *device, unsigned *current, unsigned *pending)
+{
+	ENTER_GPU(gpu);
+	if (gpu->mig == FAKE_NONE)
+		return NOT_SUPPORTED;
+	*current = *pending = gpu->mig > 0;
+	return SUCCESS;
+}
+
+API(nvmlDeviceGetMaxMigDeviceCount, void *device, unsigned *ret)
+{
+	ENTER_GPU(gpu);
+	*ret = gpu->mig > 0 ? (unsigned)gpu->mig : 0;
+	return SUCCESS;
+}
+
+API(nvmlDeviceGetMigDeviceHandleByIndex, void *device, unsigned index, void **ret)
+{
+	ENTER_GPU(gpu);
+	if (gpu->mig <= 0 || index >= (unsigned)gpu->mig)
+		return INVALID_ARGUMENT;
+	for (int i = 0; i < state.n_gpus; i++)
+		if (state.gpus[i].card == gpu - state.gpus && state.gpus[i].number == (int)index) {
+			*ret = handle_of(state.gpus[i].uuid);
+			return SUCCESS;
+		}
+	return NOT_FOUND;
+}
+
+API(nvmlDeviceGetGpuInstanceId, void *device, unsigned *ret)
+{
+	ENTER_GPU(gpu);
+	*ret = gpu->gpu_instance;
+	return gpu->card == FAKE_NONE ? NOT_SUPPORTED : SUCCESS;
+}
+
+API(nvmlDeviceGetComputeInstanceId, void *device, unsigned *ret)
+{
+	ENTER_GPU(gpu);
+	*ret = gpu->compute_instance;
+	return gpu->card == FAKE_NONE ? NOT_SUPPORTED : SUCCESS;
 }
 #endif
