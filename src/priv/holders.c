@@ -81,11 +81,24 @@ static bool process_ended(const struct holders *scan)
 	return faccessat(scan->process, "stat", F_OK, 0) < 0 && means_gone(-errno);
 }
 
+/* The kernel may keep even us out of a process of root: an LSM, or a sandbox around its init. That
+ * is no hiding place of a user. A user's process that we are kept out of says that we lack rights.
+ */
+static bool is_kept_by_root(const struct holders *scan, int error)
+{
+	uid_t uid;
+
+	return (error == -EACCES || error == -EPERM) && process_uid(scan->pid, &uid) == 0 &&
+	       uid == 0;
+}
+
 /* Keeps what went wrong, unless it did because the process ended meanwhile: then any error may be
  * seen. */
 static void note(struct holders *scan, int error)
 {
-	if (means_gone(error) || (scan->process >= 0 && process_ended(scan)))
+	if (means_gone(error))
+		return;
+	if (scan->process >= 0 && (process_ended(scan) || is_kept_by_root(scan, error)))
 		return;
 	if (scan->error == 0)
 		scan->error = error;

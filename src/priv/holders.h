@@ -32,7 +32,8 @@ struct holders *holders_free(struct holders *scan);
 /* Looks at processes until budget_us is used up, and each time at something. It also stops inside
  * of a process with many descriptors. 1: call again; 0: all were looked at; or a negative errno:
  * all were looked at, but of some it could not be told (want of memory or descriptors; -EACCES:
- * rights that we lack, without CAP_SYS_PTRACE). */
+ * rights that we lack, without CAP_SYS_PTRACE). Processes of root that are kept even from root are
+ * passed over. */
 int holders_step(struct holders *scan, int64_t budget_us);
 
 /* What was found until now: one entry a process and device, never for kernel threads or ourselves,
