@@ -68,9 +68,11 @@ static int check_program(const char *path, struct error *err)
 
 	if (stat(path, &st) < 0)
 		return error_errno(err, -errno, "hook.missing", "cannot run %s", path);
-	if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111))
+	if (!S_ISREG(st.st_mode))
+		return error_set(err, -EACCES, "hook.no-file", "%s is not a regular file", path);
+	if (!(st.st_mode & 0111))
 		return error_set(err, -EACCES, "hook.not-executable",
-			"%s is not an executable file; run 'chmod +x %s'", path, path);
+			"%s is not executable; run 'chmod +x %s'", path, path);
 	/* Security: who can write the program decides what the user dibs does, and is told of
 	 * everybody's leases. */
 	if (st.st_uid != 0 && st.st_uid != geteuid())
