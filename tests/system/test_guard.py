@@ -26,12 +26,12 @@ def guarded(make_daemon, sessions):
 
 @pytest.fixture
 def exec_sensor(base_directory):
-    """A sensor program whose GPUs are devices that really open: null, zero, full."""
+    """A sensor program whose GPUs are devices that really open: full, zero, random."""
     program = base_directory / "exec-sensor"
     gpus = [{"uuid": f"GPU-{name}", "model": "Memory", "pci": f"0000:0{index}:00.0", "vendor": "nvidia", "index": index,
              "minor": index, "memory_mib": 1024, "memory_used_mib": 0, "utilization": 0, "temperature_c": 30,
              "power_w": 10, "links": ["system"] * index + ["internal"] + ["system"] * (2 - index), "processes": [],
-             "nodes": [f"1:{minor}"]} for index, (name, minor) in enumerate([("null", 3), ("zero", 5), ("full", 7)])]
+             "nodes": [f"1:{minor}"]} for index, (name, minor) in enumerate([("full", 7), ("zero", 5), ("random", 8)])]
     program.write_text(f"#!/bin/sh\nwhile :; do echo '{json.dumps({'gpus': gpus})}'; sleep 1; done\n")
     program.chmod(0o755)
     return program
@@ -138,7 +138,7 @@ def test_a_daemon_is_found_by_what_it_has_open(opening, sessions, alice):
     """setsid and a double fork leave terminal and parent behind, but not the descriptor."""
     hold = opening.reserve("--gpu", "0", user=alice)
     a = sessions.opener(alice)
-    assert a.ask("open /dev/null") == "0"
+    assert a.ask("open /dev/full") == "0"
     daemonized = int(a.ask("fork"))
     assert a.ask("close") == "0"
     opening.dibs("release", hold["id"], user=alice)
@@ -152,7 +152,7 @@ def test_a_daemon_is_found_by_what_it_has_open(opening, sessions, alice):
 def test_a_descriptor_that_was_kept_is_ended(opening, sessions, alice, bob):
     hold = opening.reserve("--gpu", "0", user=alice)
     a = sessions.opener(alice)
-    assert a.ask("open /dev/null") == "0" and a.ask("ignore SIGTERM") == "0"
+    assert a.ask("open /dev/full") == "0" and a.ask("ignore SIGTERM") == "0"
     opening.dibs("release", hold["id"], user=alice)
     gpu = opening.status()["gpus"][0]
     assert gpu["state"] == "foreign" and str(hold["id"]) in gpu["reason"]
@@ -167,12 +167,12 @@ def test_a_descriptor_that_was_kept_is_ended(opening, sessions, alice, bob):
 def test_who_lets_go_lives(opening, sessions, alice):
     hold = opening.reserve("--gpu", "0", user=alice)
     a = sessions.opener(alice)
-    assert a.ask("open /dev/null") == "0" and a.ask("ignore SIGTERM") == "0"
+    assert a.ask("open /dev/full") == "0" and a.ask("ignore SIGTERM") == "0"
     opening.dibs("release", hold["id"], user=alice)
     assert a.ask("close") == "0"
     opening.wait_status(lambda s: s["gpus"][0]["state"] == "free")
     assert a.alive()
-    assert a.ask("open /dev/null") == "EPERM"
+    assert a.ask("open /dev/full") == "EPERM"
 
 
 def test_a_descriptor_in_other_hands_is_found(opening, sessions, alice, bob, tmp_path):
@@ -183,7 +183,7 @@ def test_a_descriptor_in_other_hands_is_found(opening, sessions, alice, bob, tmp
             parent.chmod(parent.stat().st_mode | 0o055)
     hold = opening.reserve("--gpu", "0", user=alice)
     a, b = sessions.opener(alice), sessions.opener(bob)
-    assert a.ask("open /dev/null") == "0"
+    assert a.ask("open /dev/full") == "0"
     b.tell(f"receive {tmp_path}/socket")
     assert b.hear() == "listening"
     assert a.ask(f"send {tmp_path}/socket") == "0" and b.hear() == "0"
@@ -199,7 +199,7 @@ def test_only_those_whose_right_ended(opening, sessions, alice, bob):
     first, second = (opening.reserve("--gpu", str(i), user=alice)["id"] for i in (0, 1))
     opening.reserve("--gpu", "2", user=bob)
     a0, a1, b2 = sessions.opener(alice), sessions.opener(alice), sessions.opener(bob)
-    assert [a0.ask("open /dev/null"), a1.ask("open /dev/zero"), b2.ask("open /dev/full")] == ["0"] * 3
+    assert [a0.ask("open /dev/full"), a1.ask("open /dev/zero"), b2.ask("open /dev/random")] == ["0"] * 3
     opening.dibs("release", first, user=alice)
     wait_exit(a0.process)
     opening.wait_status(lambda s: s["gpus"][0]["state"] == "free")
@@ -210,10 +210,10 @@ def test_only_those_whose_right_ended(opening, sessions, alice, bob):
 def test_a_crash_between_release_and_end_forgets_nothing(opening, sessions, alice):
     hold = opening.reserve("--gpu", "0", user=alice)
     a = sessions.opener(alice)
-    assert a.ask("open /dev/null") == "0" and a.ask("ignore SIGTERM") == "0"
+    assert a.ask("open /dev/full") == "0" and a.ask("ignore SIGTERM") == "0"
     opening.dibs("release", hold["id"], user=alice)
     opening.crash_and_restart()
-    assert a.ask("open /dev/null") == "EPERM"
+    assert a.ask("open /dev/full") == "EPERM"
     wait_exit(a.process)
     opening.wait_status(lambda s: s["gpus"][0]["state"] == "free")
 
@@ -257,11 +257,11 @@ def test_sessions_that_do_not_exist_are_a_problem_until_they_do(make_daemon, ses
 
 
 def test_the_sensor_cannot_shut_what_is_no_gpu(make_daemon, sessions, alice, exec_sensor):
-    """A sensor names nodes; /dev/null is not to be one of them unless the site says so."""
+    """A sensor names nodes; /dev/full is not to be one of them unless the site says so."""
     daemon = make_daemon(sim=None, config=f"[sensor]\nexec = {exec_sensor}\n"
                                           f"[guard]\nmode = deny\nsession-cgroups = {sessions.path}\n").start()
     assert [g["nodes"] for g in daemon.status()["gpus"]] == [[], [], []]
-    assert sessions.opener(alice).ask("open /dev/null") == "0"
+    assert sessions.opener(alice).ask("open /dev/full") == "0"
 
 
 def check_gate(openers, paths, holders):
