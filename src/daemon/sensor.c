@@ -201,8 +201,12 @@ static int on_silence(sd_event_source *source, uint64_t usec, void *userdata)
 static int start(struct sensor *sensor, struct error *err)
 {
 	char interval[32];
+	const char *exec = sensor->manager->config->sensor_exec;
 	const char *argv[] = { sensor->program, "--interval-ms", interval,
-		sensor->sim ? "--sim" : NULL, sensor->sim, NULL };
+		sensor->sim ? "--sim"
+		: exec      ? "--exec"
+			    : NULL,
+		sensor->sim ? sensor->sim : exec, NULL };
 	static const char *const env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	_cleanup_(closep) int reader = -1, writer = -1;
 	struct spawn what = { .argv = argv, .env = env, .uid = sensor->uid, .gid = sensor->gid };
