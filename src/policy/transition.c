@@ -152,6 +152,7 @@ struct verdict transition_give(struct lease *lease, uid_t uid, int64_t now_us)
 	lease->uid = uid;
 	lease->pid = 0; /* the process that asked is not of its owner any more */
 	lease->start_ticks = 0;
+	lease->request.force = false; /* whom the giver let be on it is no guest of the receiver */
 	lease->active_us = now_us;
 	lease->idle_release_us = 0;
 	return v;

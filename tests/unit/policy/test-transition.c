@@ -132,6 +132,7 @@ static void give_changes_the_owner(void)
 
 	hold->pid = 4711;
 	hold->start_ticks = 5;
+	hold->request.force = true;
 	hold->active_us = NOW - HOUR;
 	hold->idle_release_us = NOW + MINUTE;
 	CHECK_INT(transition_give(hold, 0, NOW).kind, VERDICT_OK);
@@ -141,6 +142,7 @@ static void give_changes_the_owner(void)
 	CHECK_INT(hold->until_us, NOW + HOUR);
 	CHECK_INT(hold->pid, 0);
 	CHECK_INT(hold->start_ticks, 0);
+	CHECK(!hold->request.force);
 	CHECK_INT(hold->active_us, NOW);
 	CHECK_INT(hold->idle_release_us, 0);
 }
