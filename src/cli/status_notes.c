@@ -35,13 +35,20 @@ void status_draw_problem(FILE *out, const struct view *view, json_t *reply)
 	note_print(out, view, &cell);
 }
 
-/* Where the table has no room for them. */
+/* Has the table room for it, behind about so many columns? */
+static bool is_in_table(const struct view *view, const char *reason)
+{
+	unsigned width = view->term->width;
+
+	return width == 0 || (view_is_wide(view) && strlen(reason) + 84 <= width);
+}
+
 static void note_reason(struct notes *notes, json_t *gpu)
 {
 	struct cell cell = { 0 };
 	char reason[512];
 
-	if (view_is_wide(notes->view) || !gpu_has_reason(gpu))
+	if (!gpu_has_reason(gpu) || is_in_table(notes->view, wire_text(gpu, "reason")))
 		return;
 	people_rename(notes->view->people, reason, sizeof(reason), wire_text(gpu, "reason"));
 	cell_printf(&cell, "GPU %" PRId64 " is %s: %s", wire_int(gpu, "index", 0),

@@ -63,16 +63,21 @@ LEASE_FIELDS = {
     "state": one_of("waiting", "booked", "active", "grace"),
     "uid": is_int, "user": is_text, "gpus": list_of(is_int), "since": either(is_time, is_null),
     "until": either(is_time, is_null), "command": either(is_text, is_null), "note": either(is_text, is_null),
-    "position": either(is_int, is_null),
+    "position": either(is_int, is_null), "idle_since": either(is_time, is_null),
+    "idle_release": either(is_time, is_null),
 }
 LEASE = shape(**LEASE_FIELDS)
 PROCESS = shape(pid=is_int, uid=either(is_int, is_null), user=either(is_text, is_null), command=is_text,
-                memory_mib=either(is_int, is_null), lease=either(is_int, is_null))
-GPU = shape(index=is_int, uuid=is_text, model=is_text, memory_mib=is_int, memory_used_mib=is_int, utilization=is_int,
-            temperature_c=is_int, power_w=is_int, state=one_of("free", "leased", "foreign", "draining", "lost"),
+                memory_mib=either(is_int, is_null), lease=either(is_int, is_null),
+                standing=one_of("lease", "ignored", "no_lease", "wrong_gpu", "anothers", "outside"),
+                container=either(is_text, is_null))
+GPU = shape(index=is_int, uuid=is_text, model=is_text, vendor=one_of("nvidia", "amd", "intel"),
+            memory_mib=is_int, memory_used_mib=is_int, utilization=is_int, temperature_c=is_int,
+            power_w=is_int, state=one_of("free", "leased", "foreign", "draining", "lost"),
             reason=either(is_text, is_null), leases=list_of(is_int), processes=list_of(PROCESS),
-            free_since=either(is_time, is_null))
-STATUS = shape(host=is_text, version=is_text, guard=one_of("off"), gpus=list_of(GPU), leases=list_of(LEASE))
+            free_since=either(is_time, is_null), nodes=list_of(is_text))
+STATUS = shape(host=is_text, version=is_text, guard=one_of("off"), guard_method=is_null, guard_problem=is_null,
+               gpus=list_of(GPU), leases=list_of(LEASE))
 EVENT = shape(id=is_int, time=is_time, kind=is_text, lease=is_int, uid=either(is_int, is_null),
               user=either(is_text, is_null), gpu=either(is_text, is_null), detail=is_text)
 SHOWN = shape(**LEASE_FIELDS | {"state": is_text, "count": is_int, "submitted": is_time, "events": list_of(EVENT),
