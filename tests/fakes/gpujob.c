@@ -19,6 +19,7 @@ static const char help[] =
 	"  --gpu UUIDS     comma separated (default: $CUDA_VISIBLE_DEVICES)\n"
 	"  --memory MIB    on each of them; \"na\" is what some drivers tell (512)\n"
 	"  --mps           as a client of MPS\n"
+	"  --graphics      as a program that draws\n"
 	"  --ignore-term   survives SIGTERM\n"
 	"  --fork N        so many children do the same\n"
 	"  --double-fork   goes on as a daemon; what was started ends at once\n"
@@ -85,6 +86,7 @@ static void parse_options(struct job *job, int argc, char **argv)
 		{ "gpu", required_argument, NULL, 'g' },
 		{ "memory", required_argument, NULL, 'm' },
 		{ "mps", no_argument, NULL, 'p' },
+		{ "graphics", no_argument, NULL, 'd' },
 		{ "ignore-term", no_argument, &job->ignore_term, 1 },
 		{ "fork", required_argument, NULL, 'f' },
 		{ "double-fork", no_argument, &job->double_fork, 1 },
@@ -100,6 +102,8 @@ static void parse_options(struct job *job, int argc, char **argv)
 			job->memory = optarg;
 		else if (c == 'p')
 			job->kind = "mps";
+		else if (c == 'd')
+			job->kind = "graphics";
 		else if (c == 'f')
 			job->children = (int)strtol(optarg, NULL, 10);
 		else if (c != 0) {

@@ -4,6 +4,7 @@
 The daemon starts its sensor with an environment of its own, so a shell script in the sensor's place adds to it.
 """
 
+import json
 import os
 import re
 import shlex
@@ -21,10 +22,23 @@ class Gpu:
         self.values = {"minor": 7 - number, "name": "NVIDIA A100-SXM4-80GB", "bus": f"00000000:{number + 1:02X}:00.0",
                        "memory": "81920 512 3", "util": 0, "temp": 31, "power": 60500, **values}
         self.lines = []
+        self.instances = []
 
     def __str__(self):
         known = [f"{key} {value}" for key, value in self.values.items() if value is not None]
-        return "\n".join([f"gpu {self.uuid}", *known, *self.lines])
+        return "\n".join([f"gpu {self.uuid}", *known, *self.lines, *map(str, self.instances)])
+
+
+class Instance:
+    """One MIG instance of a card, whose "mig" has to be larger than number."""
+
+    def __init__(self, number, gpu_instance, compute_instance=0, **values):
+        self.uuid = f"MIG-{number:08x}-0000-5000-8000-{gpu_instance:012x}"
+        self.head = f"instance {number} {self.uuid} {gpu_instance} {compute_instance}"
+        self.values = {"name": "NVIDIA A100-SXM4-80GB MIG 1g.10gb", "memory": "9728 0 12", **values}
+
+    def __str__(self):
+        return "\n".join([self.head, *(f"{key} {value}" for key, value in self.values.items())])
 
 
 def wait_ready(process):
@@ -57,6 +71,8 @@ class FakeNvml:
         self.directory.mkdir()
         self.directory.chmod(0o777)  # the sensor removes the events that it took
         self.file = self.directory / "state"
+        self.sysroot = directory / "sysroot"
+        self.sysroot.mkdir()
         self.rules = []
         self.jobs = []
         self.gpus = [Gpu(number) for number in range(gpus)]
@@ -72,13 +88,30 @@ class FakeNvml:
             environment["LD_LIBRARY_PATH"] = library
         exports = " ".join(f"{key}={shlex.quote(str(value))}" for key, value in environment.items())
         real = self.programs["sensor"].with_name("real-sensor")
-        replace_sensor(self.programs, f'export {exports}\nexec {shlex.quote(str(real))} "$@"')
+        replace_sensor(self.programs, f'export {exports}\nexec {shlex.quote(str(real))} --sysroot {shlex.quote(str(self.sysroot))} "$@"')
 
     def write(self):
         draft = self.directory / "draft"
         draft.write_text("\n".join(map(str, [*self.rules, *self.gpus])) + "\n")
         draft.chmod(0o644)
         os.rename(draft, self.file)
+
+    def tree(self, path, text):
+        """A file of /proc or /sys, as the sensor sees it."""
+        file = self.sysroot / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def sample(self, *arguments):
+        """What the sensor says first when it is asked without a daemon."""
+        sensor = subprocess.Popen([self.programs["sensor"], *arguments], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, bufsize=0)
+        try:
+            return json.loads(read_line(sensor.stdout))
+        finally:
+            sensor.kill()
+            sensor.wait()
+            sensor.stdout.close()
 
     def rule(self, *words):
         """Something about all calls: return, delay or hang a function, the stride."""

@@ -307,6 +307,8 @@ def test_a_gpu_is_lost_under_a_run_and_comes_back(two, alice, bob):
     waiting = daemon.popen("reserve", "--short", user=bob)
     daemon.wait_leases(1, state="waiting")
     nvml.fail(gpu, None)
+    wait_gpu(daemon, gpu, "draining")
+    daemon.dibs("admin", "undrain", "0")
     assert read_line(waiting.stdout) == "0\n"
     lost, back = events(daemon, "gpu-lost", "gpu-back")
     assert lost[:2] == ("gpu-lost", gpu.uuid) and "fallen off the bus" in lost[2]
@@ -356,11 +358,12 @@ def test_an_xid_that_asks_for_it_takes_the_gpu_out(two, alice, xid, advice):
     nvml, daemon = two
     hold = daemon.reserve("--gpu", "1", user=alice)
     nvml.xid(nvml.gpus[1], xid)
-    gpu = wait_gpu(daemon, nvml.gpus[1], "lost")
+    gpu = wait_gpu(daemon, nvml.gpus[1], "draining")
     assert f"XID {xid}" in gpu["reason"] and advice in gpu["reason"] and gpu["leases"] == [hold["id"]]
     daemon.dibs("release", hold["id"], user=alice)
     daemon.dibs("reserve", "--gpu", "1", "--no-wait", user=alice, code=4)
-    assert [e[:2] for e in events(daemon, "gpu-lost")] == [("gpu-lost", nvml.gpus[1].uuid)]
+    # It works, though.
+    assert events(daemon, "gpu-lost") == []
 
 
 def test_an_xid_of_a_program_does_nothing(two, alice):
@@ -389,9 +392,10 @@ def test_a_recovery_action_takes_the_gpu_out(two):
     nvml, daemon = two
     nvml.gpus[0].values["recovery"] = 1
     nvml.write()
-    assert "reset the GPU" in wait_gpu(daemon, nvml.gpus[0], "lost")["reason"]
+    assert "reset the GPU" in wait_gpu(daemon, nvml.gpus[0], "draining")["reason"]
     nvml.gpus[0].values["recovery"] = 0
     nvml.write()
+    daemon.dibs("admin", "undrain", "0")
     wait_gpu(daemon, nvml.gpus[0], "free")
 
 
