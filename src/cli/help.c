@@ -48,11 +48,12 @@ static void print_all(FILE *out)
 		     "Shares the GPUs of this machine.\n\nCommands:\n");
 	print_verbs(out, "", verbs);
 	print_options(out, NULL);
-	fprintf(out, "\nExit status: 0 done; 1 fault; 2 wrong usage, or never possible here; 3 "
-		     "refused;\n"
-		     "4 not free now; 5 no dibsd; 126, 127 the command cannot be run; else the "
-		     "command's.\n"
-		     "\n'dibs COMMAND --help' says more, dibs(1) everything.\n");
+	fprintf(out,
+		"\nExit status: 0 done; 1 fault; 2 wrong usage, or never possible here; 3 "
+		"refused;\n"
+		"4 not free now; 5 no dibsd; 126, 127 the command cannot be run; else that of\n"
+		"the command.\n"
+		"\n'dibs COMMAND --help' says more, dibs(1) everything.\n");
 }
 
 void help_print(FILE *out, const struct verb *parent, const struct verb *verb)

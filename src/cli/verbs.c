@@ -18,11 +18,10 @@ static const struct verb admin_verbs[] = {
 		"The processes of a run get TERM and, after the grace of this site, KILL.",
 		OPT_BIT(OPT_REASON), 1, 1, .run = verb_admin_release },
 	{ "guard", "[off|watch|deny|configured]", "Say or set how GPUs are guarded",
-		"off: not at all; watch: who uses a GPU without a lease is told of; deny: the "
-		"kernel\n"
-		"keeps everybody off but those who have a lease. It stays so after a restart; "
-		"configured\n"
-		"goes back to what dibs.conf says. Without a word: the mode and what is wrong.",
+		"off: not at all; watch: who uses a GPU without a lease is told of; deny: the\n"
+		"kernel keeps everybody off but those who have a lease. It stays so after a\n"
+		"restart; configured goes back to what dibs.conf says. Without a word: the mode\n"
+		"and what is wrong with it.",
 		.max_words = 1, .run = verb_admin_guard },
 	{ "sensor", "pause|resume", "Let go of the driver, or take it again",
 		"While the sensor is paused nothing of dibs holds the driver, so that a GPU can "
@@ -43,10 +42,9 @@ const struct verb verbs[] = {
 		"(ROCR_VISIBLE_DEVICES on AMD) and DIBS_GPUS, its lease in DIBS_LEASE.",
 		REQUEST | OPT_BIT(OPT_TIME) | OPT_BIT(OPT_VISIBLE), 1, INT_MAX, true, verb_run },
 	{ "reserve", "", "Hold GPUs for a time",
-		"Prints the hold and a line that makes programs of this shell use its GPUs. "
-		"--adopt is\n"
-		"for what runs already: it takes several PIDs, as in --adopt $(pgrep -u $USER "
-		"python).",
+		"Prints the hold and a line that makes programs of this shell use its GPUs.\n"
+		"--adopt is for what runs already: it takes several PIDs, as in\n"
+		"--adopt $(pgrep -u $USER python).",
 		REQUEST | OPT_BIT(OPT_FORCE) | OPT_BIT(OPT_DURATION) | OPT_BIT(OPT_SHORT) |
 			OPT_BIT(OPT_JSON) | OPT_BIT(OPT_ADOPT),
 		.max_words = INT_MAX, .run = verb_reserve },
@@ -62,9 +60,8 @@ const struct verb verbs[] = {
 	{ "give", "ID USER", "Hand a hold to a colleague", .min_words = 2, .max_words = 2,
 		.run = verb_give },
 	{ "gpus", "[ID]", "Show the GPUs of a lease of yours, also for scripts",
-		"Without an ID: the lease of $DIBS_LEASE, or the only one that you have. For "
-		"containers:\n"
-		"docker run $(dibs gpus --docker) IMAGE.",
+		"Without an ID: the lease of $DIBS_LEASE, or the only one that you have.\n"
+		"For containers: docker run $(dibs gpus --docker) IMAGE.",
 		OPT_BIT(OPT_JSON) | OPT_BIT(OPT_UUID) | OPT_BIT(OPT_INDEX) | OPT_BIT(OPT_DOCKER) |
 			OPT_BIT(OPT_CDI),
 		.max_words = 1, .run = verb_gpus },
@@ -73,9 +70,9 @@ const struct verb verbs[] = {
 	{ "queue", "", "List who waits, in order", NULL, OPT_BIT(OPT_JSON), .run = verb_queue },
 	{ "show", "ID", "Show one lease and its journal", NULL, OPT_BIT(OPT_JSON), 1, 1,
 		.run = verb_show },
-	{ "admin", "COMMAND", "For administrators: drain, undrain, release, guard, sensor",
+	{ "admin", "COMMAND", "For administrators: guard, drain and undrain, release, sensor",
 		.verbs = admin_verbs },
-	{ "doctor", "", "Say what is wrong with dibs on this host, and what mends it", NULL,
+	{ "doctor", "", "Say what is wrong on this host, and what mends it", NULL,
 		OPT_BIT(OPT_JSON), .run = verb_doctor },
 	{ 0 },
 };
