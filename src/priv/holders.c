@@ -76,9 +76,15 @@ static bool means_gone(int error)
 	return error == -ENOENT || error == -ESRCH;
 }
 
+/* name in directory is a file of a process or thread that is no more? */
+static bool has_ended(int directory, const char *name)
+{
+	return faccessat(directory, name, F_OK, 0) < 0 && means_gone(-errno);
+}
+
 static bool process_ended(const struct holders *scan)
 {
-	return faccessat(scan->process, "stat", F_OK, 0) < 0 && means_gone(-errno);
+	return has_ended(scan->process, "stat");
 }
 
 /* The kernel may keep even us out of a process of root: an LSM, or a sandbox around its init. That
@@ -164,6 +170,7 @@ static int device_of(int directory, int fd, uint32_t ret[2])
 {
 	char name[PATH_SIZE], target[1];
 	struct statx st;
+	int error;
 
 	snprintf(name, sizeof(name), "%d", fd);
 	if (statx(directory, name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &st) == 0) {
@@ -173,9 +180,11 @@ static int device_of(int directory, int fd, uint32_t ret[2])
 	}
 	/* A file system that keeps us out (FUSE of another user) refuses what the link leads to,
 	 * not the link, and nobody can open devices there. */
-	if (readlinkat(directory, name, target, sizeof(target)) >= 0 || means_gone(-errno))
+	if (readlinkat(directory, name, target, sizeof(target)) >= 0)
 		return 0;
-	return -errno;
+	error = -errno;
+	/* A thread that ended just now can look like one that we are kept out of. */
+	return means_gone(error) || has_ended(directory, "../stat") ? 0 : error;
 }
 
 static bool is_wanted(const struct holders *scan, const uint32_t device[2])
@@ -270,7 +279,8 @@ static void next_descriptor(struct holders *scan)
 		r = add(scan, fd, device);
 	if (r < 0)
 		note(scan, r);
-	if (scan->found_n - scan->first == scan->n)
+	/* Who keeps us from one descriptor keeps us from all. */
+	if (r == -EACCES || r == -EPERM || scan->found_n - scan->first == scan->n)
 		leave_process(scan);
 }
 

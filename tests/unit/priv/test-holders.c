@@ -202,7 +202,8 @@ static void hold_two(void)
 	int zero = open("/dev/zero", O_RDONLY);
 
 	open_node(O_WRONLY);
-	dup(zero);
+	if (dup(zero) < 0)
+		_exit(1);
 	report_and_wait();
 }
 
@@ -567,7 +568,8 @@ static void hold_behind_many(void)
 
 	setrlimit(RLIMIT_NOFILE, &limit);
 	for (int i = 0; i < MANY; i++)
-		dup(fd);
+		if (dup(fd) < 0)
+			_exit(1);
 	open_node(O_RDWR);
 	report_and_wait();
 }
