@@ -70,7 +70,7 @@ const struct verb verbs[] = {
 	{ "queue", "", "List who waits, in order", NULL, OPT_BIT(OPT_JSON), .run = verb_queue },
 	{ "show", "ID", "Show one lease and its journal", NULL, OPT_BIT(OPT_JSON), 1, 1,
 		.run = verb_show },
-	{ "admin", "COMMAND", "For administrators: guard, drain and undrain, release, sensor",
+	{ "admin", "COMMAND", "For administrators: guard, drain, release, sensor",
 		.verbs = admin_verbs },
 	{ "doctor", "", "Say what is wrong on this host, and what mends it", NULL,
 		OPT_BIT(OPT_JSON), .run = verb_doctor },
