@@ -3,10 +3,10 @@
  * Two witnesses: what the sensor tells with each sample, and the kernel log, which also knows what
  * happened before the sensor was started, and what made the GPU too sick to be asked.
  *
- * A log full of errors of one GPU is one defect: of what was logged since it was last trusted, the
- * first counts. What a witness says is remembered here and looked at with every sample, so a drain
- * that could not be stored is tried again. GPUs that were drained before the start are taken over
- * without a word: that was told then, and the reason may be an administrator's own.
+ * A GPU that is sick says so in ever new words: the first count, until it is trusted again. What a
+ * witness says is remembered and looked at with every sample, so a drain that could not be stored
+ * is tried again. GPUs that were drained before the start are taken over without a word: that was
+ * told then, and the reason may be an administrator's own.
  *
  * Slots are stable from health_start() on.
  */
@@ -33,7 +33,7 @@
 
 struct finding {
 	char logged[GPU_REASON_SIZE]; /* by the kernel, since the GPU is trusted */
-	char told[GPU_REASON_SIZE];   /* the latest that its owner and the log were told */
+	bool told;                    /* its owner and the log know */
 	bool scanned;                 /* the log was read after the GPU was seen */
 };
 
@@ -43,7 +43,7 @@ struct health {
 	struct finding findings[GPU_MAX];
 };
 
-static void tell(struct manager *m, const struct gpu *gpu, const struct lease *holder)
+static void tell(const struct gpu *gpu, const struct lease *holder)
 {
 	_cleanup_(freep) char *text = NULL;
 
@@ -69,9 +69,9 @@ static void drain(struct manager *m, unsigned slot, const char *why)
 	batch_event(m, EVENT_DEFECT, holder ? holder->id : 0, holder ? holder->uid : EVENT_NOBODY,
 		gpu->uuid, why);
 	batch_want_pass(m);
-	if (strcmp(finding->told, why) != 0)
-		tell(m, gpu, holder);
-	text_copy(finding->told, sizeof(finding->told), why);
+	if (!finding->told)
+		tell(gpu, holder);
+	finding->told = true;
 }
 
 /* What the GPU needs repair for, or "". */
@@ -87,9 +87,9 @@ static void look_at_all(struct manager *m)
 	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
 		const struct gpu *gpu = &m->pool->gpus[slot];
 		const char *why = defect_of(m, slot);
+		bool known = m->health->findings[slot].told || strcmp(gpu->drain_reason, why) == 0;
 
-		if (why[0] && (!gpu->drained || (strcmp(m->health->findings[slot].told, why) != 0 &&
-							strcmp(gpu->drain_reason, why) != 0)))
+		if (why[0] && !(gpu->drained && known))
 			drain(m, slot, why);
 	}
 }
@@ -204,9 +204,8 @@ int health_start(struct manager *m)
 		open_log(m);
 	scan(m);
 	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++)
-		if (m->pool->gpus[slot].drained)
-			text_copy(m->health->findings[slot].told, GPU_REASON_SIZE,
-				defect_of(m, slot));
+		m->health->findings[slot].told =
+			m->pool->gpus[slot].drained && defect_of(m, slot)[0];
 	look_at_all(m);
 	return 0;
 }

@@ -353,31 +353,6 @@ def test_a_gpu_appears(two, alice):
     assert len(events(daemon, "gpu-seen")) == 3
 
 
-@pytest.mark.parametrize("xid, advice", [(79, "restart the machine"), (48, "XID 48"), (95, "reset the GPU")])
-def test_an_xid_that_asks_for_it_takes_the_gpu_out(two, alice, xid, advice):
-    nvml, daemon = two
-    hold = daemon.reserve("--gpu", "1", user=alice)
-    nvml.xid(nvml.gpus[1], xid)
-    gpu = wait_gpu(daemon, nvml.gpus[1], "draining")
-    assert f"XID {xid}" in gpu["reason"] and advice in gpu["reason"] and gpu["leases"] == [hold["id"]]
-    daemon.dibs("release", hold["id"], user=alice)
-    daemon.dibs("reserve", "--gpu", "1", "--no-wait", user=alice, code=4)
-    # It works, though.
-    assert events(daemon, "gpu-lost") == []
-
-
-def test_an_xid_of_a_program_does_nothing(two, alice):
-    nvml, daemon = two
-    nvml.xid(nvml.gpus[0], 13)
-    nvml.wait_xid_taken(daemon)
-    # Seen in the sample after it:
-    nvml.gpus[1].values["util"] = 50
-    nvml.write()
-    wait_gpu(daemon, nvml.gpus[1], "free", utilization=50)
-    assert gpu_of(daemon.status(), nvml.gpus[0])["state"] == "free"
-    assert events(daemon, "gpu-lost") == []
-
-
 @pytest.mark.parametrize("result", [RESET_REQUIRED, UNKNOWN])
 def test_a_gpu_that_answers_with_a_fault_is_not_handed_out(two, alice, result):
     nvml, daemon = two
@@ -386,17 +361,6 @@ def test_a_gpu_that_answers_with_a_fault_is_not_handed_out(two, alice, result):
     assert daemon.dibs("reserve", "--short", user=alice).stdout == "1\n"
     nvml.fail(nvml.gpus[0], None)
     wait_gpu(daemon, nvml.gpus[0], "free", reason=None)
-
-
-def test_a_recovery_action_takes_the_gpu_out(two):
-    nvml, daemon = two
-    nvml.gpus[0].values["recovery"] = 1
-    nvml.write()
-    assert "reset the GPU" in wait_gpu(daemon, nvml.gpus[0], "draining")["reason"]
-    nvml.gpus[0].values["recovery"] = 0
-    nvml.write()
-    daemon.dibs("admin", "undrain", "0")
-    wait_gpu(daemon, nvml.gpus[0], "free")
 
 
 def test_a_call_that_is_not_permitted_is_no_fault(two, alice):
