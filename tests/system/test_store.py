@@ -55,7 +55,7 @@ def refuses_to_start(daemon, code=1):
 
 
 def contents(directory):
-    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "lock"}
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file() and path.name != "lock"}
 
 
 def short_hold(daemon, seconds):
