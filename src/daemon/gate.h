@@ -9,13 +9,11 @@
 struct gate {
 	const char *name;  /* "filter", "acl" */
 	int64_t verify_us; /* apply again so often, for others may have undone it; 0 = never */
+	bool remembered;   /* leaves no pins, so that it is written down that it is in force */
 	char problem[400]; /* why it does not hold what it should, as of the last apply; or empty */
 
 	/* Makes it agree with the pool. */
 	int (*apply)(struct gate *gate, struct manager *m, struct error *err);
-
-	/* Opens everything again. */
-	int (*remove)(struct gate *gate, struct manager *m, struct error *err);
 
 	/* What is in force stays in force. */
 	void (*free)(struct gate *gate);
@@ -25,8 +23,9 @@ struct gate {
 int gate_filter_open(struct manager *m, struct gate **ret, struct error *err);
 int gate_acl_open(struct manager *m, struct gate **ret, struct error *err);
 
-/* Opens what a filter of an earlier daemon with this state directory keeps shut. */
-int gate_filter_remove_stale(struct manager *m, struct error *err);
+/* Opens what the gate of that kind keeps shut, of this daemon or an earlier one with this state. */
+int gate_filter_remove(struct manager *m, struct error *err);
+int gate_acl_remove(struct manager *m, struct error *err);
 
 /* Is the GPU open to the holder of lease? Nobody gets in while something is being revoked. */
 static inline bool gate_is_open(const struct manager *m, unsigned slot)

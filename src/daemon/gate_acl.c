@@ -183,12 +183,14 @@ static int apply(struct gate *base, struct manager *m, struct error *err)
 	return 0;
 }
 
-static int remove_acls(struct gate *base, struct manager *m, struct error *err)
+int gate_acl_remove(struct manager *m, struct error *err)
 {
-	struct acl_gate *gate = (struct acl_gate *)base;
+	_cleanup_(freep) struct wanted *all = NULL;
 	struct work work = { .err = err, .clear = true };
+	size_t n;
+	int r = collect_all(m, &all, &n);
 
-	return do_all(m, gate->said, gate->n_said, &work);
+	return r < 0 ? error_set(err, r, "memory", "out of memory") : do_all(m, all, n, &work);
 }
 
 static void free_gate(struct gate *base)
@@ -205,8 +207,8 @@ int gate_acl_open(struct manager *m, struct gate **ret, struct error *err)
 		return error_set(err, -ENOMEM, "memory", "out of memory");
 	gate->gate = (struct gate){ .name = "acl",
 		.verify_us = VERIFY_US,
+		.remembered = true,
 		.apply = apply,
-		.remove = remove_acls,
 		.free = free_gate };
 	*ret = &gate->gate;
 	return 0;

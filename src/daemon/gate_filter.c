@@ -6,7 +6,7 @@
  *   for each lease that holds  its user, by uid and by their slice (so that subordinate uids of
  *                              rootless containers count); the cgroup of a run; containers that are
  *                              labelled with the lease
- *   each cgroup of a run       closed: in there only what it was given, so that two leases of one
+ *   the cgroup of such a run   closed: in there only what it was given, so that two leases of one
  *                              user do not mix
  *   each parent of containers  closed, to root too: root in a container is not root of the machine
  *   the user of the sensor     all nodes
@@ -113,6 +113,8 @@ static void add_lease(struct filter_gate *gate, const struct manager *m, const s
 {
 	uint64_t cgroup = watch_cgroup_id(m, lease->id);
 
+	if (cgroup)
+		add(gate, (struct devfilter_entry){ DEVFILTER_CLOSED, cgroup });
 	gpu_set_foreach (slot, &lease->gpus) {
 		const struct gpu *gpu = &m->pool->gpus[slot];
 
@@ -128,11 +130,8 @@ static void add_lease(struct filter_gate *gate, const struct manager *m, const s
 	}
 }
 
-static void add_closed(struct filter_gate *gate, const struct manager *m)
+static void close_parents(struct filter_gate *gate)
 {
-	for (const struct cgroup_watch *cgroup = m->cgroups; cgroup; cgroup = cgroup->next)
-		if (cgroup->cgroup_id)
-			add(gate, (struct devfilter_entry){ DEVFILTER_CLOSED, cgroup->cgroup_id });
 	for (size_t i = 0; i < gate->n_parents; i++) {
 		uint64_t id;
 
@@ -155,7 +154,7 @@ static void compute(struct filter_gate *gate, const struct manager *m)
 	for (size_t i = 0; i < m->pool->n_leases; i++)
 		if (lease_holds(m->pool->leases[i]))
 			add_lease(gate, m, m->pool->leases[i]);
-	add_closed(gate, m);
+	close_parents(gate);
 }
 
 /* --- which cgroups there are --- */
@@ -309,11 +308,6 @@ static int apply(struct gate *base, struct manager *m, struct error *err)
 	return devfilter_set(gate->filter, gate->entries, gate->n_entries, err);
 }
 
-static int remove_pins(struct gate *base, struct manager *m, struct error *err)
-{
-	return devfilter_remove(((struct filter_gate *)base)->pins, err);
-}
-
 static void free_gate(struct gate *base)
 {
 	struct filter_gate *gate = (struct filter_gate *)base;
@@ -357,9 +351,7 @@ int gate_filter_open(struct manager *m, struct gate **ret, struct error *err)
 
 	if (!gate)
 		return error_set(err, -ENOMEM, "memory", "out of memory");
-	gate->gate = (struct gate){
-		.name = "filter", .apply = apply, .remove = remove_pins, .free = free_gate
-	};
+	gate->gate = (struct gate){ .name = "filter", .apply = apply, .free = free_gate };
 	gate->stale = true;
 	gate->pins = pin_directory(m);
 	r = cgroup_mount(&gate->mount);
@@ -383,7 +375,7 @@ int gate_filter_open(struct manager *m, struct gate **ret, struct error *err)
 	return 0;
 }
 
-int gate_filter_remove_stale(struct manager *m, struct error *err)
+int gate_filter_remove(struct manager *m, struct error *err)
 {
 	_cleanup_(freep) char *pins = pin_directory(m);
 

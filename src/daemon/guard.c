@@ -20,7 +20,10 @@
 #include "daemon/gate.h"
 #include "daemon/revoke.h"
 
-#define OVERRIDE     "guard"
+/* What is kept in the store. */
+#define OVERRIDE "guard" /* the mode that an administrator set */
+#define GATE     "gate"  /* "acl": the nodes have ACLs of ours */
+
 #define MAJOR_LOCAL  120 /* to 127: local use, Documentation/admin-guide/devices.txt */
 #define MAJOR_NVIDIA 195
 #define MAJOR_DRM    226
@@ -36,6 +39,20 @@ struct guard {
 	char problem[ERROR_TEXT_SIZE];
 	sd_event_source *verify;
 };
+
+static int store_word(struct manager *m, const char *name, const char *word, struct error *err)
+{
+	const struct store_ops *ops = m->store->ops;
+	int r = ops->begin(m->store, err);
+
+	if (r >= 0)
+		r = ops->put_override(m->store, name, word, err);
+	if (r >= 0)
+		r = ops->commit(m->store, err);
+	if (r < 0)
+		ops->rollback(m->store);
+	return r;
+}
 
 static int on_verify(sd_event_source *source, uint64_t usec, void *userdata)
 {
@@ -167,6 +184,24 @@ static void forget_revocations(struct manager *m)
 	}
 }
 
+/* What a gate of another kind, of this daemon or one before, keeps shut is opened. A filter is
+ * known by its pins; that there are ACLs of ours is written down. */
+static int remove_others(struct manager *m, struct error *err)
+{
+	const struct gate *gate = m->guard->gate;
+	char word[8] = "";
+	int r = m->store->ops->get_override(m->store, GATE, word, sizeof(word), err);
+
+	if (r >= 0 && *word && !(gate && gate->remembered)) {
+		r = gate_acl_remove(m, err);
+		if (r >= 0)
+			r = store_word(m, GATE, NULL, err);
+	}
+	if (r >= 0 && (!gate || gate->remembered))
+		r = gate_filter_remove(m, err);
+	return r;
+}
+
 /* gate: opened for this mode, or NULL. */
 static void enter(struct manager *m, enum guard_mode mode, struct gate *gate)
 {
@@ -174,36 +209,24 @@ static void enter(struct manager *m, enum guard_mode mode, struct gate *gate)
 	struct error err = { 0 };
 
 	guard->mode = mode;
-	if (mode != GUARD_DENY) {
-		if (guard->gate && guard->gate->remove(guard->gate, m, &err) < 0)
-			log_error("guard: %s", err.text);
+	if (mode != GUARD_DENY || gate)
 		close_gate(guard);
-		set_problem(guard, "");
-		forget_revocations(m);
-		return;
-	}
-	if (gate) {
-		close_gate(guard);
+	if (gate)
 		guard->gate = gate;
-	}
-	guard_apply(m);
+	set_problem(guard, "");
+	/* Before it is in force: what is not known to be ours would never be opened again. */
+	if (gate && gate->remembered && store_word(m, GATE, gate->name, &err) < 0)
+		set_problem(guard, err.text);
+	else
+		guard_apply(m);
+	if (m->root && remove_others(m, &err) < 0)
+		set_problem(guard, err.text);
 	if (guard->gate && guard->gate->verify_us > 0)
 		on_verify(guard->verify, 0, m);
-	revoke_run(m);
-}
-
-static int store_override(struct manager *m, const char *word, struct error *err)
-{
-	const struct store_ops *ops = m->store->ops;
-	int r = ops->begin(m->store, err);
-
-	if (r >= 0)
-		r = ops->put_override(m->store, OVERRIDE, word, err);
-	if (r >= 0)
-		r = ops->commit(m->store, err);
-	if (r < 0)
-		ops->rollback(m->store);
-	return r;
+	if (mode == GUARD_DENY)
+		revoke_run(m);
+	else
+		forget_revocations(m);
 }
 
 int guard_set(struct manager *m, enum guard_mode mode, struct error *err)
@@ -218,7 +241,7 @@ int guard_set(struct manager *m, enum guard_mode mode, struct error *err)
 		r = open_gate(m, &gate, err);
 	if (r < 0)
 		return r;
-	r = store_override(m, configured ? NULL : guard_mode_to_string(mode), err);
+	r = store_word(m, OVERRIDE, configured ? NULL : guard_mode_to_string(mode), err);
 	if (r < 0) {
 		if (gate)
 			gate->free(gate);
@@ -250,11 +273,11 @@ void guard_start(struct manager *m)
 		log_info("guard: %s, as an administrator set it; the configuration says %s",
 			guard_mode_to_string(guard->mode),
 			guard_mode_to_string(m->config->guard_mode));
-	if (guard->mode == GUARD_DENY && open_gate(m, &gate, &err) < 0)
-		set_problem(guard, err.text);
-	if (guard->mode != GUARD_DENY && m->root && gate_filter_remove_stale(m, &err) < 0)
-		log_error("guard: %s", err.text);
+	if (guard->mode == GUARD_DENY)
+		open_gate(m, &gate, &err);
 	enter(m, guard->mode, gate);
+	if (err.text[0])
+		set_problem(guard, err.text);
 }
 
 /* The dynamic major of a driver, by its name in /proc/devices. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One scan at a time, in steps, for all GPUs on which something is being revoked when it starts.
- * Whoever it finds without a right (root, and what the site ignores, excepted) is told once and
- * gets TERM; after the grace KILL; after DOOM_US more the GPU is drained. A scan follows when one
- * of them ends, or a second later: who closes the device and lives on is let live.
+ * One scan at a time, in steps, for all GPUs on which something is being revoked when it starts;
+ * two in a row must find nobody, since descriptors can be handed on while one goes on. Whoever it
+ * finds without a right (root, and what the site ignores, excepted) is told once and gets TERM;
+ * after the grace KILL; after DOOM_US more the GPU is drained. A scan follows when one of them
+ * ends, or a second later: who closes the device and lives on is let live.
  *
  * Where a GPU was leased with --force, others were on it with the consent of the owner: then only
  * processes of the owner are ended.
@@ -48,6 +49,7 @@ struct target {
 struct revoke {
 	struct holders *scan; /* owned; NULL = none goes on */
 	struct gpu_set scanned;
+	struct gpu_set empty; /* the latest scan found nobody there */
 	sd_event_source *step, *again;
 	struct target targets[TARGETS_MAX];
 	size_t n_targets;
@@ -60,6 +62,7 @@ void revoke_mark(struct manager *m, const struct lease *lease, const struct gpu_
 	gpu_set_foreach (slot, gpus) {
 		batch_touch_gpu(m, slot);
 		m->pool->gpus[slot].revoking = lease->id;
+		gpu_set_remove(&m->revoke->empty, slot);
 	}
 }
 
@@ -238,7 +241,7 @@ static void finish(struct manager *m)
 {
 	struct revoke *revoke = m->revoke;
 	struct gpu_set left, scanned = revoke->scanned;
-	bool busy = false;
+	bool busy = false, again = false;
 
 	gpu_set_foreach (slot, &scanned) {
 		_cleanup_(lease_freep) struct lease *owned = NULL;
@@ -247,8 +250,15 @@ static void finish(struct manager *m)
 			continue;
 		if (look_at(m, slot, ended_lease(m, slot, &owned))) {
 			busy = true;
+			gpu_set_remove(&revoke->empty, slot);
 			continue;
 		}
+		if (!gpu_set_has(&revoke->empty, slot)) {
+			again = true;
+			gpu_set_add(&revoke->empty, slot);
+			continue;
+		}
+		gpu_set_remove(&revoke->empty, slot);
 		batch_touch_gpu(m, slot);
 		m->pool->gpus[slot].revoking = 0;
 		batch_want_pass(m);
@@ -258,7 +268,7 @@ static void finish(struct manager *m)
 	left = gpu_set_minus(left, &scanned);
 	if (busy)
 		scan_later(revoke);
-	if (!gpu_set_empty(&left))
+	if (again || !gpu_set_empty(&left))
 		start_scan(m);
 }
 
