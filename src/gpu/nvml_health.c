@@ -80,23 +80,6 @@ static int read_recovery(const struct nvml_lib *lib, nvml_device device, struct 
 	return result;
 }
 
-static int read_remapped_rows(const struct nvml_lib *lib, nvml_device device, struct gpu *gpu)
-{
-	uint32_t correctable, uncorrectable, pending = 0, failed = 0;
-	int result = lib->remapped_rows ? lib->remapped_rows(device, &correctable, &uncorrectable,
-						  &pending, &failed)
-					: NVML_FUNCTION_NOT_FOUND;
-
-	if (result != NVML_SUCCESS)
-		return result;
-	if (failed)
-		note(gpu->defect, "rows of its memory could not be remapped; the card is to be "
-				  "replaced");
-	if (pending)
-		note(gpu->defect, "reset the GPU to remap rows of its memory");
-	return result;
-}
-
 static int read_ecc_errors(const struct nvml_lib *lib, nvml_device device, struct gpu *gpu)
 {
 	uint64_t errors = 0;
@@ -115,12 +98,32 @@ static int read_ecc_errors(const struct nvml_lib *lib, nvml_device device, struc
 	return result;
 }
 
+static int read_remapped_rows(const struct nvml_lib *lib, nvml_device device, struct gpu *gpu)
+{
+	uint32_t correctable, uncorrectable, pending = 0, failed = 0;
+	int result = lib->remapped_rows ? lib->remapped_rows(device, &correctable, &uncorrectable,
+						  &pending, &failed)
+					: NVML_FUNCTION_NOT_FOUND;
+
+	/* Where rows can be remapped, an error that was contained is over when its program ended:
+	 * what is left to do is told by these and by the recovery action, not by the count. */
+	if (result == NVML_NOT_SUPPORTED || result == NVML_FUNCTION_NOT_FOUND)
+		return read_ecc_errors(lib, device, gpu);
+	if (result != NVML_SUCCESS)
+		return result;
+	if (failed)
+		note(gpu->defect, "rows of its memory could not be remapped; the card is to be "
+				  "replaced");
+	if (pending)
+		note(gpu->defect, "reset the GPU to remap rows of its memory");
+	return result;
+}
+
 int nvml_read_health(const struct nvml_lib *lib, nvml_device device, struct gpu *gpu)
 {
 	static int (*const readers[])(const struct nvml_lib *, nvml_device, struct gpu *) = {
 		read_recovery,
 		read_remapped_rows,
-		read_ecc_errors,
 	};
 
 	for (size_t i = 0; i < ELEMENTSOF(readers); i++) {
