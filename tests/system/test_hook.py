@@ -151,6 +151,29 @@ def test_it_follows_the_configuration(make_daemon, hook):
     assert hook.told()[2]["event"]["detail"] == "three"
 
 
+def test_foreign_use_is_told_when_it_is_watched(make_nvml, hook, alice):
+    nvml, daemon = make_nvml(config=hook.config() + "[guard]\nmode = watch\n")
+    daemon.start()
+    job = nvml.job(nvml.gpus[0], user=alice)
+    begun = hook.wait_event("foreign")["event"]
+    assert begun["gpu"] == nvml.gpus[0].uuid and begun["uid"] == pwd.getpwnam(alice).pw_uid
+    job.kill()
+    job.wait()
+    assert hook.wait_event("foreign-ended")["event"]["gpu"] == nvml.gpus[0].uuid
+
+
+def test_foreign_use_is_not_told_when_the_guard_is_off(make_nvml, hook, alice):
+    nvml, daemon = make_nvml(config=hook.config())
+    daemon.start()
+    nvml.job(nvml.gpus[0], user=alice)
+    daemon.wait_status(lambda s: s["gpus"][0]["state"] == "foreign")
+    daemon.dibs("admin", "drain", "1", "--reason", "the end")
+    told = ""
+    while told != "drained":
+        told = hook.told()[2]["event"]["kind"]
+        assert told != "foreign"
+
+
 # What it cannot do
 
 
