@@ -57,13 +57,14 @@ int devfilter_open(const char *pin_directory, struct devfilter **ret, struct err
 struct devfilter *devfilter_free(struct devfilter *filter);
 
 /*
- * Makes the map hold just these entries (in any order, doubles are fine): first all rights that
- * have to go, then what has to come (closed cgroups, rights, guarded devices), then the rest of
- * what has to go. Only differences cost a system call. For a new cgroup, call it before
- * devfilter_attach(): what is attached and finds no entries denies nobody. -E2BIG: more than
- * DEVFILTER_ENTRIES_MAX; then rights were taken away, nothing was added, and what was guarded or
- * closed still is. After any other error the map may hold a part; the next call looks what is
- * there.
+ * Makes the map hold just these entries (in any order, doubles are fine). First go guards, then
+ * rights; then come closed cgroups, rights, guards; last go closed cgroups. So who has a right
+ * before and after has it all the time. Only differences cost a system call. For a new cgroup, call
+ * it before devfilter_attach(): what is attached and finds no entries denies nobody.
+ *
+ * -E2BIG: more than DEVFILTER_ENTRIES_MAX; then rights were taken away, nothing was added, and what
+ * was guarded or closed still is. After any other error the map may hold a part; the next call
+ * looks what is there.
  */
 int devfilter_set(struct devfilter *filter, const struct devfilter_entry *entries, size_t n,
 	struct error *err);

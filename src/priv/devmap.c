@@ -3,8 +3,10 @@
  * A sorted copy of the map is kept, so that a change is found by walking along both. It is read
  * from the kernel when it is not known: at first, and after a change that failed halfway.
  *
- * Entries change in an order in which nobody gets, at any moment, what neither the old nor the new
- * ones allow: see steps[]. Old and new together fit into the map.
+ * Entries change one by one, in an order in which no state in between gives anybody what neither
+ * the old nor the new ones give: see change(). An open() that is being judged meanwhile may see
+ * some entries before and some after the change; at worst the user who is given a device opens it
+ * in a cgroup that is being closed at that moment. Old and new together fit into the map.
  */
 #include "priv/devmap.h"
 
@@ -141,34 +143,40 @@ static int change_difference(struct devmap *map, enum bpf_cmd command, unsigned 
 	return 0;
 }
 
+static int take_away(struct devmap *map, unsigned classes, const struct devkey *keys, size_t n)
+{
+	return change_difference(
+		map, BPF_MAP_DELETE_ELEM, classes, map->keys, map->n_keys, keys, n);
+}
+
+static int give(struct devmap *map, unsigned classes, const struct devkey *keys, size_t n)
+{
+	return change_difference(
+		map, BPF_MAP_UPDATE_ELEM, classes, keys, n, map->keys, map->n_keys);
+}
+
+/* A device is guarded only while those who may open it are in the map; and what narrows a right is
+ * there as long as the right is. */
 static int change(struct devmap *map, const struct devkey *keys, size_t n)
 {
-	/* A grant is of no use before its device is guarded, so who is to keep it never lacks it;
-	 * and what takes something away from it is there before it. */
-	static const struct {
-		enum bpf_cmd command;
-		unsigned classes;
-	} steps[] = {
-		{ BPF_MAP_DELETE_ELEM, GRANTS },
-		{ BPF_MAP_UPDATE_ELEM, CLOSURES },
-		{ BPF_MAP_UPDATE_ELEM, GRANTS },
-		{ BPF_MAP_UPDATE_ELEM, GUARDS },
-		{ BPF_MAP_DELETE_ELEM, CLOSURES | GUARDS },
-	};
+	int r;
 
-	for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
-		bool add = steps[i].command == BPF_MAP_UPDATE_ELEM;
-		int r = add ? change_difference(map, steps[i].command, steps[i].classes, keys, n,
-				      map->keys, map->n_keys)
-			    : change_difference(map, steps[i].command, steps[i].classes, map->keys,
-				      map->n_keys, keys, n);
-
-		if (r < 0)
-			return r;
-		if (i == 0 && n > DEVFILTER_ENTRIES_MAX)
-			return -E2BIG;
+	if (n > DEVFILTER_ENTRIES_MAX) {
+		r = take_away(map, GRANTS, keys, n);
+		return r < 0 ? r : -E2BIG;
 	}
-	return 0;
+	r = take_away(map, GUARDS, keys, n);
+	if (r == 0)
+		r = take_away(map, GRANTS, keys, n);
+	if (r == 0)
+		r = give(map, CLOSURES, keys, n);
+	if (r == 0)
+		r = give(map, GRANTS, keys, n);
+	if (r == 0)
+		r = give(map, GUARDS, keys, n);
+	if (r == 0)
+		r = take_away(map, CLOSURES, keys, n);
+	return r;
 }
 
 int devmap_set(struct devmap *map, const struct devfilter_entry *entries, size_t n)

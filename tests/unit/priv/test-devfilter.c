@@ -97,6 +97,26 @@ static int opens(const char *cgroup, uid_t uid, const char *node)
 	return opens_as((struct try){ cgroup, uid, node, O_RDWR, false });
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* The kernel lets go of a link without a pin in its own time. */
+static void await_open(const char *cgroup, uid_t uid, const char *node)
+{
+	int64_t end = now_ms() + DEADLINE_MS;
+	int r;
+
+	do
+		r = opens(cgroup, uid, node);
+	while (r != ENXIO && now_ms() < end);
+	CHECK_INT(r, ENXIO);
+}
+
 /* --- what the filter is told --- */
 
 static uint64_t id_of(const char *cgroup)
@@ -489,7 +509,7 @@ static void what_was_undone_is_repaired(void)
 	CHECK_INT(opens(root, ALICE, node0), EPERM);
 
 	CHECK_INT(unlink(pin), 0);
-	CHECK_INT(opens(root, ALICE, node0), ENXIO);
+	await_open(root, ALICE, node0);
 	CHECK_INT(attach_to(filter, root), 1);
 	CHECK_INT(opens(root, ALICE, node0), EPERM);
 	CHECK_INT(attach_to(filter, root), 0);
@@ -519,24 +539,29 @@ static void foreign_pins_are_replaced(void)
 	remove_all(filter);
 }
 
-/* An open() after the other, until it is granted or the pipe is closed. */
-static void hammer(int ready, int stop)
+/* An open() after the other, until one says something else or the pipe is closed. */
+static void hammer(uid_t uid, int expected, int ready, int stop)
 {
 	struct pollfd end = { .fd = stop, .events = POLLIN };
 	bool told = false;
 
-	if (setresuid(ALICE, ALICE, ALICE) < 0)
-		_exit(2);
+	if (setresuid(uid, uid, uid) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		_exit(2); /* in this order: another uid takes the signal away */
 	while (poll(&end, 1, 0) == 0) {
-		if (open(node0, O_RDWR | O_CLOEXEC) >= 0 || errno != EPERM)
-			_exit(1);
+		if (open(node0, O_RDWR | O_CLOEXEC) >= 0 || errno != expected)
+			_exit(errno);
 		if (!told)
 			told = write(ready, "x", 1) == 1;
 	}
 	_exit(0);
 }
 
-static pid_t start_hammer(int *ret_stop)
+struct hammer {
+	pid_t pid;
+	int stop;
+};
+
+static struct hammer start_hammer(uid_t uid, int expected)
 {
 	int ready[2], stop[2];
 	char byte;
@@ -546,28 +571,28 @@ static pid_t start_hammer(int *ret_stop)
 	CHECK_INT(pipe2(stop, O_CLOEXEC), 0);
 	pid = fork();
 	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(ready[0]);
 		close(stop[1]);
 		if (cgroup_attach(lease, getpid()) < 0)
 			_exit(3);
-		hammer(ready[1], stop[0]);
+		hammer(uid, expected, ready[1], stop[0]);
 	}
 	close(ready[1]);
 	close(stop[0]);
 	CHECK_INT(read(ready[0], &byte, 1), 1);
 	close(ready[0]);
-	*ret_stop = stop[1];
-	return pid;
+	return (struct hammer){ pid, stop[1] };
 }
 
-/* Never granted from the first to the last? */
-static void end_hammer(pid_t pid, int stop)
+/* Was it the same from the first to the last? */
+static void end_hammer(struct hammer h)
 {
 	int status = 0;
 
-	close(stop);
-	CHECK_INT(waitpid(pid, &status, 0), pid);
+	/* Written, because others that were started later hold this end, too. */
+	CHECK_INT(write(h.stop, "x", 1), 1);
+	close(h.stop);
+	CHECK_INT(waitpid(h.pid, &status, 0), h.pid);
 	CHECK(WIFEXITED(status));
 	CHECK_INT(WEXITSTATUS(status), 0);
 }
@@ -594,8 +619,7 @@ static void pretend_older(void)
 static void an_older_one_is_exchanged_without_a_gap(void)
 {
 	struct devfilter *filter = guard();
-	int stop = -1;
-	pid_t pid = start_hammer(&stop);
+	struct hammer alice = start_hammer(ALICE, EPERM);
 
 	for (int i = 0; i < ROUNDS; i++) {
 		uint32_t before = program_in_force(root);
@@ -608,7 +632,7 @@ static void an_older_one_is_exchanged_without_a_gap(void)
 		CHECK_INT(attach_to(filter, root), 1);
 		CHECK(program_in_force(root) != before);
 	}
-	end_hammer(pid, stop);
+	end_hammer(alice);
 	CHECK_INT(opens(root, BOB, node0), ENXIO);
 	remove_all(filter);
 }
@@ -637,22 +661,39 @@ static void a_crash_between_is_no_gap(void)
 	remove_all(filter);
 }
 
-/* alice has none of these states' rights to node 0, so she must not get it in between either. */
-static void changes_open_nothing_in_between(void)
+/* All the while alice has no right, and bob has his. */
+static void changes_touch_nobody_else(void)
 {
 	struct devfilter *filter = guard();
-	int stop = -1;
-	pid_t pid;
+	struct hammer alice, bob;
 
-	SET(filter, GUARD(0), CLOSE(lease), MAY(ALICE, 0));
-	pid = start_hammer(&stop);
+	SET(filter, GUARD(0), MAY(BOB, 0));
+	alice = start_hammer(ALICE, EPERM);
+	bob = start_hammer(BOB, ENXIO);
+	for (int i = 0; i < ROUNDS * 10; i++) {
+		SET(filter, GUARD(0), MAY(BOB, 0), MAY(ALICE, 1), GUARD(1));
+		SET(filter, GUARD(0), MAY(BOB, 0), IN(other, 0), MAY(ALICE + 7, 0));
+		SET(filter, GUARD(1), MAY(BOB, 0), MAY(ALICE, 1), CLOSE(other), GUARD(0));
+	}
+	end_hammer(alice);
+	end_hammer(bob);
+	remove_all(filter);
+}
+
+/* From open to guarded, without a moment in which who has a right lacks it. */
+static void who_has_a_right_keeps_it(void)
+{
+	struct devfilter *filter = guard();
+	struct hammer bob;
+
+	SET(filter, GUARD(1));
+	bob = start_hammer(BOB, ENXIO);
 	for (int i = 0; i < ROUNDS * 10; i++) {
 		SET(filter, GUARD(0), MAY(BOB, 0));
-		SET(filter, GUARD(0), CLOSE_ROOT(lease), MAY(ALICE, 0));
-		SET(filter, GUARD(0), CLOSE(lease), IN(root, 0));
-		SET(filter, GUARD(0), CLOSE(lease), MAY(ALICE, 0));
+		SET(filter, GUARD(0), MAY(BOB, 0), MAY(ALICE, 0), IN(lease, 0));
+		SET(filter, GUARD(1));
 	}
-	end_hammer(pid, stop);
+	end_hammer(bob);
 	remove_all(filter);
 }
 
@@ -917,7 +958,8 @@ int main(void)
 	TEST(foreign_pins_are_replaced);
 	TEST(an_older_one_is_exchanged_without_a_gap);
 	TEST(a_crash_between_is_no_gap);
-	TEST(changes_open_nothing_in_between);
+	TEST(changes_touch_nobody_else);
+	TEST(who_has_a_right_keeps_it);
 	TEST(a_full_map_is_refused);
 	TEST(doubtful_directories_are_refused);
 	TEST(others_get_an_error);
