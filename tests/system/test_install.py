@@ -13,7 +13,8 @@ import pytest
 from harness import Daemon
 
 BUILD = Path(os.environ["DIBS_BUILD"]).resolve()
-PAGES = {"dibs.1": "man1", "dibs.conf.5": "man5", "dibsd.8": "man8", "org.dibs.7": "man7"}
+PAGES = {"dibs.1": "man1", "dibs.conf.5": "man5", "dibs-sensor.8": "man8", "dibsd.8": "man8",
+         "org.dibs.7": "man7"}
 
 
 def run(*command, **options):
@@ -168,7 +169,7 @@ def test_pages_refer_to_pages_that_exist(tree):
     ours = {f"{page.rpartition('.')[0]}({page[-1]})" for page in PAGES}
     for page, section in PAGES.items():
         text = plain(tree.place("mandir", section, page))
-        for name in re.findall(r"\b(?:org\.)?dibs[a-z.]*\(\d\)", text):
+        for name in re.findall(r"\b(?:org\.)?dibs[a-z.-]*\(\d\)", text):
             assert name in ours, f"{page} refers to {name}"
     unit = tree.lib("systemd/system/dibsd.service").read_text()
     assert set(re.findall(r"man:(\S+)", unit)) <= ours

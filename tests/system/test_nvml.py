@@ -144,8 +144,10 @@ def test_a_process_of_a_run_belongs_to_its_lease(two, alice):
     pid = wait_ready(run)
     lease = daemon.wait_leases(1, kind="run")[0]
     gpu = nvml.gpus[lease["gpus"][0]]
-    wait_process(daemon, gpu, pid)
-    shown = next(g for g in daemon.status()["gpus"] if g["uuid"] == gpu.uuid)
+    (nvml.sysroot / "proc").mkdir(exist_ok=True)
+    (nvml.sysroot / f"proc/{pid}").symlink_to(f"/proc/{pid}")  # where the sensor looks for commands
+    daemon.wait_status(lambda s: any(p["command"].startswith("/") for p in gpu_of(s, gpu)["processes"]))
+    shown = gpu_of(daemon.status(), gpu)
     assert shown["state"] == "leased" and shown["leases"] == [lease["id"]]
     process = shown["processes"][0]
     assert (process["pid"], process["uid"], process["user"], process["memory_mib"], process["lease"]) == \
