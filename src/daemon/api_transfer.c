@@ -6,12 +6,18 @@
  */
 #include <inttypes.h>
 
+#include "base/parse.h"
 #include "daemon/api.h"
+#include "daemon/attribution.h"
 #include "daemon/batch.h"
+#include "daemon/guard.h"
 #include "daemon/inventory.h"
 #include "daemon/revoke.h"
 #include "policy/admit.h"
 #include "policy/transition.h"
+#include "priv/holders.h"
+
+#define SHRINK_SCAN_US (50 * USEC_PER_MSEC)
 
 static void journal(struct manager *m, enum event_kind kind, const struct connection *c,
 	const struct lease *lease, const struct gpu_set *gpus, const char *to)
@@ -102,6 +108,44 @@ static struct verdict check_unused(
 	return verdict_ok();
 }
 
+/* A program has all GPUs open that it saw when it started, those too that it does nothing with:
+ * under a guard that denies it would be ended for one of them. Security: bounded, as everybody can
+ * ask. */
+static struct verdict check_unopened(
+	struct manager *m, const struct lease *lease, const struct gpu_set *gpus)
+{
+	_cleanup_(holders_freep) struct holders *scan = NULL;
+	uint32_t devices[GPU_MAX * GPU_NODES_MAX][2];
+	const struct holder *found;
+	size_t n = guard_devices(m, gpus, devices);
+
+	if (!guard_denies(m))
+		return verdict_ok();
+	scan = holders_new(devices, n, lease->uid);
+	if (!scan || holders_step(scan, SHRINK_SCAN_US) != 0)
+		return verdict_make(VERDICT_REFUSED, "lease.too-many-processes",
+			"you have too many processes or open files to tell in time which of them "
+			"use these GPUs; end some, or release the lease");
+	found = holders_found(scan, &n);
+	for (size_t i = 0; i < n; i++)
+		gpu_set_foreach (slot, gpus) {
+			const struct gpu *gpu = &m->pool->gpus[slot];
+			struct gpu_process p = { .pid = found[i].pid, .memory_mib = GPU_UNKNOWN };
+
+			if (!gpu_has_node(gpu, found[i].major, found[i].minor) ||
+				attribution_fill(m, &p) < 0)
+				continue;
+			attribution_judge(m, slot, &p);
+			if (p.lease == lease->id)
+				return verdict_make(VERDICT_REFUSED, "lease.in-use",
+					"process %d (%s) of %s #%" PRId64
+					" has GPU %d open; end it first",
+					(int)p.pid, p.command, lease_kind_to_string(lease->kind),
+					lease->id, gpu->index);
+		}
+	return verdict_ok();
+}
+
 static struct verdict check_shrink(struct manager *m, const struct connection *c,
 	const struct shrink_parameters *p, const struct lease *lease, struct gpu_set *ret_gpus)
 {
@@ -116,7 +160,8 @@ static struct verdict check_shrink(struct manager *m, const struct connection *c
 	if (v.kind != VERDICT_OK)
 		return v;
 	inventory_judge(m, ret_gpus); /* who ended since the last sample is in nobody's way */
-	return check_unused(m, lease, ret_gpus);
+	v = check_unused(m, lease, ret_gpus);
+	return v.kind == VERDICT_OK ? check_unopened(m, lease, ret_gpus) : v;
 }
 
 static int shrink(

@@ -320,3 +320,19 @@ bool guard_may_guard(const struct manager *m, const struct gpu_node *node)
 	       is_listed(m->config->device_majors, node->major) ||
 	       is_major_of(node->major, "nvidia-caps");
 }
+
+size_t guard_devices(const struct manager *m, const struct gpu_set *gpus,
+	uint32_t ret[GPU_MAX * GPU_NODES_MAX][2])
+{
+	size_t n = 0;
+
+	gpu_set_foreach (slot, gpus) {
+		const struct gpu *gpu = &m->pool->gpus[slot];
+
+		for (unsigned i = 0; i < gpu->n_nodes; i++, n++) {
+			ret[n][0] = gpu->nodes[i].major;
+			ret[n][1] = gpu->nodes[i].minor;
+		}
+	}
+	return n;
+}

@@ -41,3 +41,7 @@ void guard_apply(struct manager *m);
 
 /* Is this a device that a GPU may have? */
 bool guard_may_guard(const struct manager *m, const struct gpu_node *node);
+
+/* The device nodes of these GPUs; returns how many. */
+size_t guard_devices(const struct manager *m, const struct gpu_set *gpus,
+	uint32_t ret[GPU_MAX * GPU_NODES_MAX][2]);

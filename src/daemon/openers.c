@@ -8,6 +8,7 @@
 #include "base/parse.h"
 #include "daemon/attribution.h"
 #include "daemon/batch.h"
+#include "daemon/guard.h"
 #include "daemon/sensor.h"
 #include "gpu/sample.h"
 #include "priv/holders.h"
@@ -73,22 +74,19 @@ void openers_look(struct manager *m)
 {
 	struct openers *openers = m->openers;
 	uint32_t devices[GPU_MAX * GPU_NODES_MAX][2];
-	size_t n = 0;
+	struct gpu_set unknown = { 0 };
+	size_t n;
 
 	if (openers->scan || clock_now(&m->clock) < openers->started_us + EVERY_US)
 		return;
-	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
-		const struct gpu *gpu = &m->pool->gpus[slot];
-
-		for (unsigned i = 0; gpu->processes_unknown && i < gpu->n_nodes; i++, n++) {
-			devices[n][0] = gpu->nodes[i].major;
-			devices[n][1] = gpu->nodes[i].minor;
-		}
-	}
+	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++)
+		if (m->pool->gpus[slot].processes_unknown)
+			gpu_set_add(&unknown, slot);
+	n = guard_devices(m, &unknown, devices);
 	if (n == 0)
 		return;
 	openers->started_us = clock_now(&m->clock);
-	openers->scan = holders_new(devices, n);
+	openers->scan = holders_new(devices, n, (uid_t)-1);
 	if (openers->scan)
 		sd_event_source_set_enabled(openers->step, SD_EVENT_ONESHOT);
 }

@@ -293,7 +293,7 @@ static void start_scan(struct manager *m)
 {
 	struct revoke *revoke = m->revoke;
 	uint32_t devices[GPU_MAX * GPU_NODES_MAX][2];
-	size_t n = 0;
+	size_t n;
 
 	if (revoke->scan || !m->serving)
 		return;
@@ -303,16 +303,9 @@ static void start_scan(struct manager *m)
 			drop_target(revoke, revoke->n_targets - 1);
 		return;
 	}
-	gpu_set_foreach (slot, &revoke->scanned) {
-		const struct gpu *gpu = &m->pool->gpus[slot];
-
-		for (unsigned i = 0; i < gpu->n_nodes; i++, n++) {
-			devices[n][0] = gpu->nodes[i].major;
-			devices[n][1] = gpu->nodes[i].minor;
-		}
-	}
+	n = guard_devices(m, &revoke->scanned, devices);
 	sd_event_source_set_enabled(revoke->again, SD_EVENT_OFF);
-	revoke->scan = holders_new(devices, n);
+	revoke->scan = holders_new(devices, n, (uid_t)-1);
 	if (revoke->scan)
 		sd_event_source_set_enabled(revoke->step, SD_EVENT_ONESHOT);
 	else

@@ -50,6 +50,7 @@
 struct holders {
 	uint32_t (*devices)[2]; /* owned */
 	size_t n;
+	uid_t uid;            /* -1: of whomever */
 	struct holder *found; /* owned */
 	size_t found_n, found_size;
 	DIR *processes, *threads, *descriptors; /* owned; NULL: not inside one */
@@ -61,7 +62,6 @@ struct holders {
 	int error;    /* the first one */
 };
 
-DEFINE_CLEANUP(struct holders *, holders_free)
 
 static int64_t now_us(void)
 {
@@ -249,6 +249,11 @@ static void enter_process(struct holders *scan, pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	scan->pid = pid;
 	scan->process = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (scan->process >= 0 && scan->uid != (uid_t)-1 && fstat(scan->process, &st) == 0 &&
+		st.st_uid != scan->uid) {
+		leave_process(scan);
+		return;
+	}
 	r = scan->process < 0 ? -errno : open_dir(scan->process, "task", &scan->threads);
 	if (r == 0 && fstat(dirfd(scan->threads), &st) < 0)
 		r = -errno;
@@ -331,13 +336,14 @@ static void advance(struct holders *scan)
 
 /* --- the whole --- */
 
-struct holders *holders_new(const uint32_t (*devices)[2], size_t n)
+struct holders *holders_new(const uint32_t (*devices)[2], size_t n, uid_t uid)
 {
 	_cleanup_(holders_freep) struct holders *scan = calloc(1, sizeof(*scan));
 
 	if (!scan)
 		return NULL;
 	scan->process = -1;
+	scan->uid = uid;
 	scan->devices = calloc(n + 1, sizeof(*devices));
 	if (!scan->devices)
 		return NULL;
@@ -402,7 +408,7 @@ static int check_holds(const struct holder *holder)
 
 	if (holds_there(holder))
 		return 0;
-	scan = holders_new(device, 1);
+	scan = holders_new(device, 1, (uid_t)-1);
 	if (!scan)
 		return -ENOMEM;
 	for (enter_process(scan, holder->pid); scan->threads; advance(scan))

@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/macro.h"
+
 struct holder {
 	pid_t pid;
 	uint64_t start_ticks;
@@ -25,9 +27,11 @@ struct holder {
 
 struct holders;
 
-/* A new scan for these devices (n pairs). NULL without memory. */
-struct holders *holders_new(const uint32_t (*devices)[2], size_t n);
+/* A new scan for these devices (n pairs), of the processes of uid alone or, if it is -1, of all.
+ * NULL without memory. */
+struct holders *holders_new(const uint32_t (*devices)[2], size_t n, uid_t uid);
 struct holders *holders_free(struct holders *scan);
+DEFINE_CLEANUP(struct holders *, holders_free)
 
 /* Looks at processes until budget_us is used up, and each time at something. It also stops inside
  * of a process with many descriptors. 1: call again; 0: all were looked at; or a negative errno:

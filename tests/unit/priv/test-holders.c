@@ -41,7 +41,6 @@
 #define NODE_OF_ROOT  "node"
 #define NODE_OF_USERS "/dev/full"
 
-DEFINE_CLEANUP(struct holders *, holders_free)
 
 static char directory[] = "/tmp/test-holders-XXXXXX";
 static const char *node = NODE_OF_USERS;
@@ -131,7 +130,7 @@ static size_t found_of(const struct holders *scan, pid_t pid, struct holder *ret
 
 static struct holders *scan_for(const uint32_t (*devices)[2], size_t n)
 {
-	struct holders *scan = holders_new(devices, n);
+	struct holders *scan = holders_new(devices, n, (uid_t)-1);
 	int r;
 
 	while ((r = holders_step(scan, BUDGET_US)) > 0)
@@ -577,7 +576,7 @@ static void hold_behind_many(void)
 static void steps_end_within_a_process(void)
 {
 	static const uint32_t device[][2] = { { MAJOR, MINOR } };
-	_cleanup_(holders_freep) struct holders *scan = holders_new(device, 1);
+	_cleanup_(holders_freep) struct holders *scan = holders_new(device, 1, (uid_t)-1);
 	pid_t pid = start(hold_behind_many);
 	struct holder holder;
 	unsigned steps = 0;
