@@ -207,6 +207,29 @@ def test_only_those_whose_right_ended(opening, sessions, alice, bob):
     assert opening.lease(second)["state"] == "active"
 
 
+def test_a_lease_does_not_shrink_under_a_program_that_has_it_open(opening, sessions, alice):
+    """CUDA opens all GPUs that it sees when it starts; giving one back would end the program."""
+    hold = opening.reserve("--gpu", "0,1", user=alice)["id"]
+    a = sessions.opener(alice)
+    assert a.ask("open /dev/full") == "0"
+    error = opening.dibs("shrink", hold, "--gpu", "0", user=alice, code=3).stderr
+    assert str(a.pid) in error and "GPU 0" in error
+    assert opening.lease(hold)["gpus"] == [0, 1]
+    opening.dibs("shrink", hold, "--gpu", "1", user=alice)
+    assert a.ask("close") == "0"
+    assert a.ask("open /dev/zero") == "EPERM" and a.ask("open /dev/full") == "0"
+
+
+def test_a_gift_is_open_to_one_at_a_time(opening, sessions, alice, bob):
+    hold = opening.reserve("--gpu", "0", user=alice)["id"]
+    a, b = sessions.opener(alice), sessions.opener(bob)
+    assert a.ask("open /dev/full") == "0" and a.ask("ignore SIGTERM") == "0"
+    opening.dibs("give", hold, bob, user=alice)
+    assert b.ask("open /dev/full") == "EPERM"
+    wait_exit(a.process)
+    opening.wait_status(lambda s: s["gpus"][0]["state"] == "leased" and b.ask("open /dev/full") == "0")
+
+
 def test_a_crash_between_release_and_end_forgets_nothing(opening, sessions, alice):
     hold = opening.reserve("--gpu", "0", user=alice)
     a = sessions.opener(alice)
