@@ -86,6 +86,7 @@ static void hostile(void)
 	CHECK_INT(again->gpus[0].utilization, GPU_UNKNOWN);
 	CHECK_INT(again->gpus[0].temperature_c, GPU_UNKNOWN);
 	CHECK_INT(again->gpus[1].n_processes, 1);
+	CHECK_INT(again->gpus[1].link[2], GPU_LINK_SYSTEM); /* PCIe */
 }
 
 static void not_a_gpu(void)
