@@ -167,7 +167,7 @@ static int on_cgroups(sd_event_source *source, const struct inotify_event *event
 		return 0;
 	/* The gate may be gone by now, and another one be there: then that one looks again. */
 	m->cgroups_changed = true;
-	guard_apply(m);
+	guard_soon(m);
 	return 0;
 }
 

@@ -37,7 +37,7 @@ struct guard {
 	bool started;
 	struct gate *gate; /* owned; NULL unless it denies */
 	char problem[ERROR_TEXT_SIZE];
-	sd_event_source *verify;
+	sd_event_source *verify, *soon;
 };
 
 static int store_word(struct manager *m, const char *name, const char *word, struct error *err)
@@ -66,6 +66,17 @@ static int on_verify(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+static int on_soon(sd_event_source *source, void *userdata)
+{
+	guard_apply(userdata);
+	return 0;
+}
+
+void guard_soon(struct manager *m)
+{
+	sd_event_source_set_enabled(m->guard->soon, SD_EVENT_ONESHOT);
+}
+
 int guard_new(struct manager *m, struct guard **ret, struct error *err)
 {
 	struct guard *guard = calloc(1, sizeof(*guard));
@@ -87,6 +98,10 @@ int guard_new(struct manager *m, struct guard **ret, struct error *err)
 		m->event, &guard->verify, CLOCK_BOOTTIME, 0, USEC_PER_SEC, on_verify, m);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(guard->verify, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_defer(m->event, &guard->soon, on_soon, m);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(guard->soon, SD_EVENT_OFF);
 	return r < 0 ? error_errno(err, r, "guard.timer", "cannot make a timer") : 0;
 }
 
@@ -103,6 +118,7 @@ struct guard *guard_free(struct guard *guard)
 		return NULL;
 	close_gate(guard);
 	sd_event_source_disable_unref(guard->verify);
+	sd_event_source_disable_unref(guard->soon);
 	free(guard);
 	return NULL;
 }

@@ -39,6 +39,9 @@ void guard_start(struct manager *m);
 /* Makes the gate agree with the pool. Cheap when nothing changed. */
 void guard_apply(struct manager *m);
 
+/* The same, later: for handlers of event sources that it may free. */
+void guard_soon(struct manager *m);
+
 /* Is this a device that a GPU may have? */
 bool guard_may_guard(const struct manager *m, const struct gpu_node *node);
 
