@@ -300,7 +300,7 @@ def test_crashes_at_any_moment(guarded, sessions, alice, bob, carol):
     openers = {user: sessions.opener(user) for user in users}
     paths = nodes(guarded)
     random.seed(20)
-    for _ in range(100):
+    for _ in range(150):
         clients = [guarded.popen("reserve", "-g", str(random.randint(1, 2)), "--no-wait", user=user) for user in users]
         clients += [guarded.popen("release", "--all", user=random.choice(users)) for _ in range(2)]
         select.select([], [], [], random.uniform(0, 0.02))  # the moment of the crash
