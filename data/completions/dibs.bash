@@ -22,7 +22,7 @@ _dibs_options() {
 	shrink) echo "--gpu $common" ;;
 	gpus) echo "--uuid --index --docker --cdi --json $common" ;;
 	list) echo "--json --all $common" ;;
-	queue | show | doctor) echo "--json $common" ;;
+	queue | show | doctor | selftest) echo "--json $common" ;;
 	"admin drain" | "admin release") echo "--reason $common" ;;
 	*) echo "$common" ;;
 	esac
@@ -32,7 +32,7 @@ _dibs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local values='@(--socket|--color|--gpus|-g|--gpu|--type|--min-memory|--wait|--note|--time|-t|--visible|--duration|-d|--reason|--adopt)'
 	local admin='drain undrain release guard sensor'
-	local verbs='status run reserve extend release shrink give gpus list queue show admin doctor'
+	local verbs='status run reserve extend release shrink give gpus list queue show admin doctor selftest'
 	local verb='' words=0 i word
 
 	for ((i = 1; i < COMP_CWORD; i++)); do

@@ -61,6 +61,7 @@ complete -c dibs -n __dibs_no_verb -a queue -d 'List who waits, in order'
 complete -c dibs -n __dibs_no_verb -a show -d 'Show one lease and its journal'
 complete -c dibs -n __dibs_no_verb -a admin -d 'For administrators'
 complete -c dibs -n __dibs_no_verb -a doctor -d 'Say what is wrong with dibs on this host'
+complete -c dibs -n __dibs_no_verb -a selftest -d 'Prove that the guard keeps others off'
 complete -c dibs -n __dibs_no_admin_verb -a 'drain undrain release guard sensor'
 
 complete -c dibs -l socket -r -F -d 'Where dibsd listens'
@@ -68,7 +69,7 @@ complete -c dibs -l color -x -a 'auto always never' -d 'Colours'
 complete -c dibs -s h -l help -d Help
 complete -c dibs -s V -l version -d Version
 
-complete -c dibs -n '__dibs_no_verb; or __dibs_verb status reserve gpus list queue show doctor' -s j -l json -d 'JSON for programs'
+complete -c dibs -n '__dibs_no_verb; or __dibs_verb status reserve gpus list queue show doctor selftest' -s j -l json -d 'JSON for programs'
 complete -c dibs -n '__dibs_no_verb; or __dibs_verb status' -s w -l watch -d 'Show every change'
 
 complete -c dibs -n '__dibs_verb run reserve' -s g -l gpus -x -d 'How many GPUs'

@@ -44,6 +44,7 @@ enum client_exit verb_list(struct cli *cli);
 enum client_exit verb_queue(struct cli *cli);
 enum client_exit verb_show(struct cli *cli);
 enum client_exit verb_doctor(struct cli *cli);
+enum client_exit verb_selftest(struct cli *cli);
 enum client_exit verb_admin_drain(struct cli *cli);
 enum client_exit verb_admin_undrain(struct cli *cli);
 enum client_exit verb_admin_release(struct cli *cli);
