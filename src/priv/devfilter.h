@@ -58,9 +58,10 @@ struct devfilter *devfilter_free(struct devfilter *filter);
 
 /*
  * Makes the map hold just these entries (in any order, doubles are fine). First go guards, then
- * rights; then come closed cgroups, rights, guards; last go closed cgroups. So who has a right
- * before and after has it all the time. Only differences cost a system call. For a new cgroup, call
- * it before devfilter_attach(): what is attached and finds no entries denies nobody.
+ * rights; then come closed cgroups, rights, guards; last go closed cgroups. So who has an
+ * entry before and after may open the device all the time, also while guards come and go. Only
+ * differences cost a system call. For a new cgroup, call it before devfilter_attach(): what is
+ * attached and finds no entries denies nobody.
  *
  * -E2BIG: more than DEVFILTER_ENTRIES_MAX; then rights were taken away, nothing was added, and what
  * was guarded or closed still is. After any other error the map may hold a part; the next call

@@ -34,6 +34,8 @@ enum { DENY, ALLOW };
 struct program {
 	struct bpf_insn insns[PROGRAM_SIZE];
 	size_t n;
+	size_t denials[2 * LEVELS_MAX]; /* jumps to the end */
+	size_t n_denials;
 	int map;
 };
 
@@ -103,6 +105,15 @@ static void answer_unless(struct program *p, int reg, int op, int imm, int verdi
 	land(p, skip);
 }
 
+static void deny_unless(struct program *p, int reg, int op, int imm)
+{
+	size_t skip = skip_if(p, reg, op, imm);
+
+	assert(p->n_denials < ELEMENTSOF(p->denials));
+	p->denials[p->n_denials++] = emit(p, BPF_JMP | BPF_JA, 0, 0, 0, 0);
+	land(p, skip);
+}
+
 /* R0 is not 0 if the key at slot, with this kind, is in the map. R1 to R5 are lost. */
 static void look_up(struct program *p, int slot, enum devfilter_kind kind)
 {
@@ -127,11 +138,11 @@ static void ask_cgroup(struct program *p, int level)
 	look_up(p, DEVICE_KEY, DEVFILTER_CGROUP);
 	answer_unless(p, BPF_REG_0, BPF_JEQ, 0, ALLOW);
 	look_up(p, CGROUP_KEY, DEVFILTER_CLOSED_ROOT);
-	answer_unless(p, BPF_REG_0, BPF_JEQ, 0, DENY);
+	deny_unless(p, BPF_REG_0, BPF_JEQ, 0);
 	look_up(p, CGROUP_KEY, DEVFILTER_CLOSED);
 	open = skip_if(p, BPF_REG_0, BPF_JEQ, 0);
-	answer_unless(p, BPF_REG_7, BPF_JNE, 0, ALLOW);
-	answer(p, DENY);
+	deny_unless(p, BPF_REG_7, BPF_JEQ, 0);
+	answer(p, ALLOW);
 	land(p, open);
 	land(p, none);
 }
@@ -164,6 +175,13 @@ static void build(struct program *p)
 	store(p, BPF_DW, FIELD(DEVICE_KEY, who), BPF_REG_7);
 	look_up(p, DEVICE_KEY, DEVFILTER_UID);
 	answer_unless(p, BPF_REG_0, BPF_JEQ, 0, ALLOW);
+	while (p->n_denials > 0)
+		land(p, p->denials[--p->n_denials]);
+
+	/* A right may be missing because the guard was lifted since we began: that comes first. */
+	store_imm(p, FIELD(DEVICE_KEY, who), 0);
+	look_up(p, DEVICE_KEY, DEVFILTER_GUARDED);
+	answer_unless(p, BPF_REG_0, BPF_JNE, 0, ALLOW);
 	answer(p, DENY);
 }
 
