@@ -57,12 +57,12 @@ void idle_look(struct manager *m, bool told)
 
 	if (!told || now_us - m->sampled_us > gap_us)
 		idle_forget(m->pool, now_us);
-	if (!told)
-		return;
-	m->sampled_us = now_us;
-	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++)
+	if (told)
+		m->sampled_us = now_us;
+	for (unsigned slot = 0; told && slot < m->pool->n_gpus; slot++)
 		if (m->pool->gpus[slot].present)
 			idle_note(&m->pool->gpus[slot], now_us);
+	/* Without evidence too: whoever was warned is not threatened any more. */
 	for (size_t i = 0; i < m->pool->n_leases; i++)
 		judge(m, m->pool->leases[i], now_us);
 }
