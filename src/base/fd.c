@@ -30,6 +30,26 @@ ssize_t read_file_at(int dirfd, const char *path, char *dst, size_t size)
 	return (ssize_t)n;
 }
 
+DIR *opendir_at(int dirfd, const char *path)
+{
+	_cleanup_(closep) int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (dir)
+		fd = -1; /* of the stream */
+	return dir;
+}
+
+FILE *fopen_at(int dirfd, const char *path)
+{
+	_cleanup_(closep) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+
+	if (file)
+		fd = -1; /* of the stream */
+	return file;
+}
+
 int write_file_at(int dirfd, const char *path, const char *text)
 {
 	_cleanup_(closep) int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC | O_NOCTTY);

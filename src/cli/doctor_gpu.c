@@ -31,13 +31,6 @@ static bool has_persistenced(const struct host *host)
 	       host_has(host, "run/nvidia-persistenced/socket");
 }
 
-static DIR *open_directory(const struct host *host, const char *path)
-{
-	int fd = openat(host->root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 ? NULL : fdopendir(fd);
-}
-
 static bool pci_is_nvidia_gpu(int devices, const char *name)
 {
 	char path[300], vendor[16], class[16];
@@ -54,7 +47,7 @@ static bool pci_is_nvidia_gpu(int devices, const char *name)
 
 static unsigned count_nvidia_pci(const struct host *host)
 {
-	_cleanup_(closedirp) DIR *dir = open_directory(host, "sys/bus/pci/devices");
+	_cleanup_(closedirp) DIR *dir = opendir_at(host->root, "sys/bus/pci/devices");
 	unsigned n = 0;
 
 	for (struct dirent *entry; dir && (entry = readdir(dir));)
@@ -64,7 +57,7 @@ static unsigned count_nvidia_pci(const struct host *host)
 
 static unsigned count_nvidia_nodes(const struct host *host)
 {
-	_cleanup_(closedirp) DIR *dir = open_directory(host, "dev");
+	_cleanup_(closedirp) DIR *dir = opendir_at(host->root, "dev");
 	unsigned n = 0;
 
 	for (struct dirent *entry; dir && (entry = readdir(dir));)

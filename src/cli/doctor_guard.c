@@ -91,8 +91,7 @@ static void look_bpf(const struct host *host, struct finding *finding)
 /* A dibsd with another state directory than the usual has a suffix to its name. */
 static bool has_other_pins(const struct host *host)
 {
-	int fd = openat(host->root, PIN_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_(closedirp) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	_cleanup_(closedirp) DIR *dir = opendir_at(host->root, PIN_ROOT);
 
 	for (struct dirent *entry; dir && (entry = readdir(dir));)
 		if (strncmp(entry->d_name, "dibs-", 5) == 0)

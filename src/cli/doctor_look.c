@@ -47,14 +47,10 @@ bool host_has_systemd(const struct host *host)
 
 bool host_mount(const struct host *host, const char *type, const char *path, char *ret, size_t size)
 {
-	_cleanup_(closep) int fd = openat(host->root, "proc/self/mounts", O_RDONLY | O_CLOEXEC);
-	_cleanup_(fclosep) FILE *mounts = fd < 0 ? NULL : fdopen(fd, "r");
+	_cleanup_(fclosep) FILE *mounts = fopen_at(host->root, "proc/self/mounts");
 	const struct mntent *mount;
 
-	if (!mounts)
-		return false;
-	fd = -1; /* of the stream */
-	while ((mount = getmntent(mounts)))
+	while (mounts && (mount = getmntent(mounts)))
 		if (strcmp(mount->mnt_type, type) == 0 &&
 			(!path || strcmp(mount->mnt_dir, path) == 0)) {
 			text_copy(ret, size, mount->mnt_dir);

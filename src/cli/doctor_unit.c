@@ -4,7 +4,6 @@
  * a container may lack. Settings that reach the processes of users through the cgroup (see the
  * comments of dibsd.service) are wrong wherever they stand.
  */
-#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 
@@ -121,13 +120,9 @@ static bool judge_drop_ins(const struct host *host, struct finding *finding, con
 {
 	_cleanup_(closedirp) DIR *dir = NULL;
 	char path[PATH_MAX];
-	int fd;
 
 	snprintf(path, sizeof(path), "%s/" UNIT ".d", place);
-	fd = openat(host->root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	dir = fdopendir(fd);
+	dir = opendir_at(host->root, path);
 	for (struct dirent *entry; dir && (entry = readdir(dir));) {
 		size_t n = strlen(entry->d_name);
 

@@ -149,23 +149,18 @@ static int compare(const void *a, const void *b)
 
 static bool has_nvidia(int root)
 {
-	_cleanup_(closedirp) DIR *dir = NULL;
+	_cleanup_(closedirp) DIR *dir = opendir_at(root, "sys/bus/pci/devices");
 	struct dirent *entry;
-	int fd = tree_open_dir(root, "sys/bus/pci/devices");
 
-	if (fd < 0)
-		return false;
-	dir = fdopendir(fd);
-	if (!dir)
-		close(fd);
 	while (dir && (entry = readdir(dir))) {
 		char path[TREE_PATH_SIZE], text[16];
 
 		tree_path(path, "%s/vendor", entry->d_name);
-		if (tree_text(fd, path, text, sizeof(text)) < 0 || strcmp(text, PCI_NVIDIA) != 0)
+		if (tree_text(dirfd(dir), path, text, sizeof(text)) < 0 ||
+			strcmp(text, PCI_NVIDIA) != 0)
 			continue;
 		tree_path(path, "%s/class", entry->d_name);
-		if (tree_text(fd, path, text, sizeof(text)) >= 0 &&
+		if (tree_text(dirfd(dir), path, text, sizeof(text)) >= 0 &&
 			strncmp(text, CLASS_DISPLAY, strlen(CLASS_DISPLAY)) == 0)
 			return true;
 	}
@@ -207,8 +202,7 @@ static void take_name(char *name, char *dst, size_t size)
 static bool look_up_name(
 	int root, const struct card *card, const char *path, char *dst, size_t size)
 {
-	int fd = openat(root, path, O_RDONLY | O_CLOEXEC);
-	_cleanup_(fclosep) FILE *file = fd < 0 ? NULL : fdopen(fd, "re");
+	_cleanup_(fclosep) FILE *file = fopen_at(root, path);
 	char line[512], vendor[8], device[8];
 	bool inside = false;
 

@@ -6,7 +6,6 @@
  */
 #include "gpu/nvml_tree.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,20 +17,10 @@
 #define NVIDIA_MAJOR 195 /* nv-chardev-numbers.h */
 #define LINE_SIZE    256
 
-static FILE *open_lines(int root, const char *path)
-{
-	int fd = openat(root, path, O_RDONLY | O_CLOEXEC);
-	FILE *file = fd < 0 ? NULL : fdopen(fd, "re");
-
-	if (fd >= 0 && !file)
-		close(fd);
-	return file;
-}
-
 /* The major of a character driver; block drivers come behind them in the same file. */
 static bool find_major(int root, const char *driver, uint64_t *ret)
 {
-	_cleanup_(fclosep) FILE *file = open_lines(root, "proc/devices");
+	_cleanup_(fclosep) FILE *file = fopen_at(root, "proc/devices");
 	char line[LINE_SIZE];
 
 	while (file && fgets(line, sizeof(line), file) && !strstr(line, "Block devices:")) {
@@ -49,7 +38,7 @@ static bool find_major(int root, const char *driver, uint64_t *ret)
 
 static void add_capabilities(int root, const struct nvml_instance *instance, struct gpu *gpu)
 {
-	_cleanup_(fclosep) FILE *file = open_lines(root, "proc/driver/nvidia-caps/mig-minors");
+	_cleanup_(fclosep) FILE *file = fopen_at(root, "proc/driver/nvidia-caps/mig-minors");
 	char line[LINE_SIZE], whole[64], part[64];
 	uint64_t major, minor;
 
@@ -105,7 +94,7 @@ void nvml_read_nodes(int root, const struct nvml_instance *instance, struct gpu 
 
 void nvml_read_shared_memory(int root, struct gpu *gpu)
 {
-	_cleanup_(fclosep) FILE *file = open_lines(root, "proc/meminfo");
+	_cleanup_(fclosep) FILE *file = fopen_at(root, "proc/meminfo");
 	unsigned long long total = 0, available = 0;
 	char line[LINE_SIZE];
 

@@ -60,18 +60,12 @@ static int compare(const void *a, const void *b)
 int tree_list(int dirfd, const char *path, const char *prefix, uint64_t **ret)
 {
 	_cleanup_(freep) uint64_t *list = NULL;
-	_cleanup_(closedirp) DIR *dir = NULL;
+	_cleanup_(closedirp) DIR *dir = opendir_at(dirfd, path);
 	size_t n = 0, allocated = 0;
 	struct dirent *entry;
-	int fd = tree_open_dir(dirfd, path);
 
-	if (fd < 0)
-		return fd;
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return -ENOMEM;
-	}
+	if (!dir)
+		return -errno;
 	while (errno = 0, (entry = readdir(dir))) {
 		uint64_t number;
 

@@ -243,17 +243,12 @@ typedef int child_fn(int parent, const char *name, unsigned depth, void *userdat
 /* Calls fn for all, also after one failed; returns the first failure. */
 static int for_each_child(int dir, child_fn *fn, unsigned depth, void *userdata)
 {
-	_cleanup_(closedirp) DIR *entries = NULL;
+	_cleanup_(closedirp) DIR *entries = opendir_at(dir, ".");
 	struct dirent *entry;
-	int fd = open_dir(dir, "."), first = 0;
+	int first = 0;
 
-	if (fd < 0)
-		return fd;
-	entries = fdopendir(fd);
-	if (!entries) {
-		close(fd);
-		return -ENOMEM;
-	}
+	if (!entries)
+		return -errno;
 	while ((entry = readdir(entries))) {
 		int r;
 
@@ -291,14 +286,11 @@ static int signal_below(int parent, const char *path, unsigned depth, void *user
 	struct signalling *s = userdata;
 	_cleanup_(closep) int dir = open_dir(parent, path);
 	_cleanup_(fclosep) FILE *procs = NULL;
-	int fd;
 	pid_t pid;
 
 	if (dir < 0)
 		return dir == -ENOENT ? 0 : dir;
-	fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
-	if (fd >= 0)
-		procs = fdopen(fd, "r");
+	procs = fopen_at(dir, "cgroup.procs");
 	/* Nothing to read in a threaded cgroup: its processes are listed further up. A pid of 0
 	 * is a process of another pid namespace. */
 	while (procs && s->seen_count < SEEN_MAX && fscanf(procs, "%d", &pid) == 1) {

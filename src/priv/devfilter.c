@@ -87,16 +87,12 @@ static int for_each_pin(struct devfilter *f,
 	int (*fn)(struct devfilter *f, const char *name, const void *userdata),
 	const void *userdata)
 {
-	int fd = openat(f->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), first = 0;
-	_cleanup_(closedirp) DIR *pins = fd < 0 ? NULL : fdopendir(fd);
+	_cleanup_(closedirp) DIR *pins = opendir_at(f->dir, ".");
 	struct dirent *entry;
+	int first = 0;
 
-	if (!pins) {
-		int r = -errno;
-
-		closep(&fd);
-		return r;
-	}
+	if (!pins)
+		return -errno;
 	while ((entry = readdir(pins))) {
 		int r = entry->d_name[0] == '.' ? 0 : fn(f, entry->d_name, userdata);
 
