@@ -52,6 +52,9 @@ struct filter_gate {
 	bool stale;                                     /* cgroups came or went */
 	char *sessions[PATHS_MAX], *parents[PATHS_MAX]; /* owned; absolute */
 	size_t n_sessions, n_parents;
+	const char *
+		paths[2 * PATHS_MAX + 1]; /* borrowed: those that are there, and the root of runs */
+	size_t n_paths;
 	sd_event_source *watches[4 * PATHS_MAX];
 	size_t n_watches;
 	struct scope *scopes; /* owned */
@@ -238,39 +241,29 @@ static void read_scopes(struct filter_gate *gate, const char *parent)
 	}
 }
 
-/* Attaches to what is there of it. Returns how many paths are missing, the first in *ret. */
-static size_t look_for_cgroups(struct filter_gate *gate, struct manager *m, const char *paths[],
-	size_t *n, const char **ret)
+/* Looks anew for all that is listed under [guard]; what is there is to be attached to. */
+static void look_for_cgroups(struct filter_gate *gate, struct manager *m)
 {
-	size_t missing = 0;
+	const char *missing = NULL;
 
+	unwatch(gate);
+	gate->n_scopes = gate->n_paths = 0;
+	gate->gate.problem[0] = '\0';
+	if (m->cgroup_root)
+		gate->paths[gate->n_paths++] = m->cgroup_root;
 	for (size_t i = 0; i < gate->n_sessions + gate->n_parents; i++) {
-		char *path = i < gate->n_sessions ? gate->sessions[i]
-						  : gate->parents[i - gate->n_sessions];
+		const char *path = i < gate->n_sessions ? gate->sessions[i]
+							: gate->parents[i - gate->n_sessions];
 
 		watch_path(gate, m, path);
 		if (access(path, F_OK) == 0)
-			paths[(*n)++] = path;
-		else if (missing++ == 0)
-			*ret = path;
+			gate->paths[gate->n_paths++] = path;
+		else if (!missing)
+			missing = path;
 		if (i >= gate->n_sessions)
 			read_scopes(gate, path);
 	}
-	return missing;
-}
-
-static int refresh(struct filter_gate *gate, struct manager *m, struct error *err)
-{
-	const char *paths[2 * PATHS_MAX + 1], *missing = NULL;
-	size_t n = 0;
-	int r;
-
-	unwatch(gate);
-	gate->n_scopes = 0;
-	gate->gate.problem[0] = '\0';
-	if (m->cgroup_root)
-		paths[n++] = m->cgroup_root;
-	if (look_for_cgroups(gate, m, paths, &n, &missing) > 0)
+	if (missing)
 		snprintf(gate->gate.problem, sizeof(gate->gate.problem),
 			"%.200s does not exist, so nobody in there is kept off; it is guarded as "
 			"soon as it is made, or set session-cgroups in dibs.conf",
@@ -278,34 +271,30 @@ static int refresh(struct filter_gate *gate, struct manager *m, struct error *er
 	else if (gate->n_sessions == 0)
 		text_copy(gate->gate.problem, sizeof(gate->gate.problem),
 			"session-cgroups is empty, so sessions are not guarded");
-	r = devfilter_attach(gate->filter, paths, n, err);
-	/* One that went away meanwhile is told by inotify. */
-	return r == -ENOENT ? 0 : r;
 }
 
 static int apply(struct gate *base, struct manager *m, struct error *err)
 {
 	struct filter_gate *gate = (struct filter_gate *)base;
-	int r = 0;
+	int r;
 
-	/* Shut first: what is attached to an empty map denies nobody. */
 	if (m->cgroups_changed) {
 		m->cgroups_changed = false;
 		gate->stale = true;
 	}
-	if (gate->stale) {
-		compute(gate, m);
-		r = devfilter_set(gate->filter, gate->entries, gate->n_entries, err);
-		if (r >= 0)
-			r = refresh(gate, m, err);
-		if (r < 0)
-			return r;
-		gate->stale = false;
-	}
+	if (gate->stale)
+		look_for_cgroups(gate, m);
 	compute(gate, m);
 	if (gate->out_of_memory)
 		return error_set(err, -ENOMEM, "memory", "out of memory; the gate stays as it was");
-	return devfilter_set(gate->filter, gate->entries, gate->n_entries, err);
+	/* Filled first: what is attached to an empty map denies nobody. */
+	r = devfilter_set(gate->filter, gate->entries, gate->n_entries, err);
+	if (r >= 0 && gate->stale)
+		r = devfilter_attach(gate->filter, gate->paths, gate->n_paths, err);
+	if (r < 0 && r != -ENOENT) /* one that went away meanwhile is told by inotify */
+		return r;
+	gate->stale = false;
+	return 0;
 }
 
 static void free_gate(struct gate *base)
