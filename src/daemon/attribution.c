@@ -68,9 +68,18 @@ static void fill_container(struct manager *m, struct gpu_process *p)
 	p->container_lease = container.in_system ? container.lease : 0;
 }
 
-int attribution_fill(struct manager *m, struct gpu_process *p)
+void attribution_refresh(const struct manager *m, struct gpu_process *p)
 {
 	char program[64];
+
+	if (!p->command[0])
+		process_name(p->pid, p->command, sizeof(p->command));
+	p->ignored = process_program(p->pid, program, sizeof(program)) >= 0 &&
+		     is_listed(m->config->foreign_ignore, program);
+}
+
+int attribution_fill(struct manager *m, struct gpu_process *p)
+{
 	int r = process_start_ticks(p->pid, &p->start_ticks);
 
 	if (r >= 0)
@@ -78,10 +87,7 @@ int attribution_fill(struct manager *m, struct gpu_process *p)
 	if (r < 0)
 		return r;
 	fill_container(m, p);
-	if (!p->command[0])
-		process_name(p->pid, p->command, sizeof(p->command));
-	p->ignored = process_program(p->pid, program, sizeof(program)) >= 0 &&
-		     is_listed(m->config->foreign_ignore, program);
+	attribution_refresh(m, p);
 	return 0;
 }
 

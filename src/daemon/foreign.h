@@ -10,5 +10,5 @@ struct foreign;
 int foreign_new(struct foreign **ret);
 struct foreign *foreign_free(struct foreign *foreign);
 
-/* After a sample was taken. */
+/* After processes were looked at. */
 void foreign_look(struct manager *m);

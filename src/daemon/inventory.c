@@ -25,7 +25,7 @@ static const struct gpu_process *find_process(const struct gpu *gpu, pid_t pid, 
 	return NULL;
 }
 
-/* What /proc knows of it; of one that is known already it is not asked again. */
+/* What /proc knows of it; of one that is known already its owner is not asked for again. */
 static int fill(struct manager *m, const struct gpu *gpu, struct gpu_process *p)
 {
 	const struct gpu_process *known;
@@ -38,10 +38,8 @@ static int fill(struct manager *m, const struct gpu *gpu, struct gpu_process *p)
 		return attribution_fill(m, p);
 	p->uid = known->uid;
 	p->container_lease = known->container_lease;
-	p->ignored = known->ignored;
 	memcpy(p->container, known->container, sizeof(p->container));
-	if (!p->command[0])
-		memcpy(p->command, known->command, sizeof(p->command));
+	attribution_refresh(m, p);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "base/parse.h"
 #include "daemon/attribution.h"
 #include "daemon/batch.h"
+#include "daemon/foreign.h"
 #include "daemon/guard.h"
 #include "daemon/sensor.h"
 #include "gpu/sample.h"
@@ -66,6 +67,7 @@ static int on_step(sd_event_source *source, void *userdata)
 		if (m->pool->gpus[slot].processes_unknown)
 			take(m, slot);
 	m->openers->scan = holders_free(m->openers->scan);
+	foreign_look(m);
 	batch_want_pass(m);
 	return 0;
 }

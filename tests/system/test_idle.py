@@ -95,15 +95,15 @@ def test_what_counts_as_use(make_site, alice, bob):
 
 
 def test_its_owner_is_warned_and_may_go_on(make_site, alice, bob):
-    site, daemon = make_site(2, grace="3s")
+    site, daemon = make_site(2, grace="2s")
     daemon.start()
     terminal, other = Terminal(alice), Terminal(bob)
     try:
         hold = daemon.reserve("--gpu", "1", user=alice)["id"]
         warned = wait_lease(daemon, hold, lambda l: l["idle_release"])
-        # After two seconds, and three before it is given back; samples come once a second.
-        assert 2 <= (warned["idle_release"] - warned["idle_since"]) / 1e6 - 3 < 4.5, warned
-        assert f"hold #{hold} does nothing with GPU 1; it is given back in 3s unless used" \
+        # After two seconds, and two before it is given back; samples come once a second.
+        assert 2 <= (warned["idle_release"] - warned["idle_since"]) / 1e6 - 2 < 4.5, warned
+        assert f"hold #{hold} does nothing with GPU 1; it is given back in 2s unless used" \
             in terminal.wait("does nothing")
         assert f"#{hold} of {alice} does nothing on GPU 1 and is given back at" in daemon.dibs("status").stdout
         site.tell(1, utilization=1)
@@ -148,7 +148,7 @@ def test_who_is_not_looked_at_is_not_idle(make_site, alice, bob):
     site.write()
     daemon.wait_status(lambda s: s["gpus"][0]["state"] == "leased")
     # Longer than samples may be apart; the end of a hold of that length tells when.
-    daemon.reserve("--gpu", "1", "--duration", "12s", user=bob)
+    daemon.reserve("--gpu", "1", "--duration", "11s", user=bob)
     daemon.dibs("admin", "sensor", "pause")
     daemon.wait_leases(1)
     site.tell(1, utilization=7)
