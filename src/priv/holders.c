@@ -7,7 +7,8 @@
  *
  * Threads mostly share one table of descriptors: kcmp(2) tells without reading it again, for 1 us a
  * thread. It takes a lock that execve(2) holds, but only once the other threads are gone, and we
- * ask only where there are some. Where kcmp fails, each table is read. The table of a leader that
+ * ask only where there are some: a process of one thread is read without its list of threads, which
+ * saves a tenth of the time. Where kcmp fails, each table is read. The table of a leader that
  * exited is empty, its threads have theirs. Kernel threads have nothing open, and finding that out
  * costs no more than asking whether it is one.
  *
@@ -61,7 +62,6 @@ struct holders {
 	size_t first; /* the place in found of what this process has open */
 	int error;    /* the first one */
 };
-
 
 static int64_t now_us(void)
 {
@@ -179,8 +179,8 @@ static int device_of(int directory, int fd, uint32_t ret[2])
 		return S_ISCHR(st.stx_mode) ? 1 : 0;
 	}
 	/* A file system that keeps us out (FUSE of another user) refuses what the link leads to,
-	 * not the link, and nobody can open devices there. */
-	if (readlinkat(directory, name, target, sizeof(target)) >= 0)
+	 * not the link, and nobody can open devices there. Its name there can be too long. */
+	if (readlinkat(directory, name, target, sizeof(target)) >= 0 || errno == ENAMETOOLONG)
 		return 0;
 	error = -errno;
 	/* A thread that ended just now can look like one that we are kept out of. */
@@ -254,17 +254,21 @@ static void enter_process(struct holders *scan, pid_t pid)
 		leave_process(scan);
 		return;
 	}
-	r = scan->process < 0 ? -errno : open_dir(scan->process, "task", &scan->threads);
-	if (r == 0 && fstat(dirfd(scan->threads), &st) < 0)
+	if (scan->process < 0 || fstatat(scan->process, "task", &st, 0) < 0) {
 		r = -errno;
+	} else if (st.st_nlink > NLINK_NO_THREADS + 1) {
+		/* The eldest are listed first. Those that are started from now on have their
+		 * descriptors from these; without this limit, they could keep us here. */
+		scan->threads_left = st.st_nlink - NLINK_NO_THREADS;
+		r = open_dir(scan->process, "task", &scan->threads);
+	} else {
+		scan->tid = pid;
+		r = open_dir(scan->process, "fd", &scan->descriptors);
+	}
 	if (r < 0) {
 		note(scan, r);
 		leave_process(scan);
-		return;
 	}
-	/* The eldest are listed first. Those that are started from now on have their descriptors
-	 * from these; without this limit, they could keep us here. */
-	scan->threads_left = st.st_nlink - NLINK_NO_THREADS;
 }
 
 static void next_descriptor(struct holders *scan)
@@ -330,6 +334,8 @@ static void advance(struct holders *scan)
 		next_descriptor(scan);
 	else if (scan->threads)
 		next_thread(scan);
+	else if (scan->process >= 0)
+		leave_process(scan);
 	else
 		next_process(scan);
 }
@@ -411,7 +417,7 @@ static int check_holds(const struct holder *holder)
 	scan = holders_new(device, 1, (uid_t)-1);
 	if (!scan)
 		return -ENOMEM;
-	for (enter_process(scan, holder->pid); scan->threads; advance(scan))
+	for (enter_process(scan, holder->pid); scan->process >= 0; advance(scan))
 		if (now_us() >= end)
 			return -EAGAIN;
 	if (scan->found_n > 0)
