@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 DEADLINE = 20  # seconds for anything that should be quick
+PINS = Path("/sys/fs/bpf")
 
 
 class Failed(Exception):
@@ -72,10 +73,11 @@ class Connection:
 
 
 class Daemon:
-    """One dibsd with simulated GPUs."""
+    """One dibsd with simulated GPUs, or with what the sensor beside another program of dibsd tells."""
 
-    def __init__(self, place, gpus, config=""):
+    def __init__(self, place, gpus, config="", program=None):
         self.place = place
+        self.program = program or place.program("src/daemon/dibsd")
         self.directory = place.directory("dibsd")
         self.socket = self.directory / "socket"
         self.state = self.directory / "state"
@@ -83,11 +85,14 @@ class Daemon:
         (self.directory / "dibs.conf").write_text(config)
         self.gpus = gpus
         self.process = None
+        place.stack.callback(self.remove_pins)
         self.start()
 
     def start(self):
-        command = [self.place.program("src/daemon/dibsd"), "--config", self.directory / "dibs.conf",
-                   "--socket", self.socket, "--state", self.state, "--sim", f"{self.gpus}xA100-80G"]
+        command = [self.program, "--config", self.directory / "dibs.conf", "--socket", self.socket,
+                   "--state", self.state]
+        if self.gpus:
+            command += ["--sim", f"{self.gpus}xA100-80G"]
         if self.cgroups:
             command += ["--cgroup-root", self.cgroups]
         self.log = self.directory / "log"
@@ -100,9 +105,15 @@ class Daemon:
     def stop(self):
         self.process.terminate()
         self.process.wait(DEADLINE)
+        self.remove_pins()
         if self.cgroups:
             with contextlib.suppress(OSError):
                 self.cgroups.rmdir()
+
+    def remove_pins(self):
+        """A device filter outlives its daemon."""
+        if self.state.exists():
+            shutil.rmtree(PINS / f"dibs-{self.state.stat().st_ino:x}", ignore_errors=True)
 
     def connect(self):
         return Connection(self.socket)
@@ -191,6 +202,42 @@ class Place:
         if not path.exists():
             os.mkfifo(path)
         return path
+
+
+class Crowd:
+    """Idle processes with some descriptors each, while it lasts."""
+
+    DESCRIPTORS = 10
+    BYTES = 256 * 1024  # more than the kernel takes for one
+    SPARE = 2000        # pids that are left to others
+
+    def __init__(self, place, n):
+        self.process = place.start([place.tool("crowd"), n, self.DESCRIPTORS], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE)
+        ready, _, _ = select.select([self.process.stdout], [], [], 60)
+        if not ready or self.process.stdout.readline() != b"ready\n":
+            self.__exit__()
+            raise Failed(f"{n} processes cannot be had")
+
+    @classmethod
+    def has_room(cls, n):
+        tasks = int(Path("/proc/loadavg").read_text().split()[3].split("/")[1])
+        limit = min(int(Path(f"/proc/sys/kernel/{name}").read_text()) for name in ("pid_max", "threads-max"))
+        free = next(int(line.split()[1]) * 1024 for line in Path("/proc/meminfo").read_text().splitlines()
+                    if line.startswith("MemAvailable:"))
+        return tasks + n + cls.SPARE < limit and 2 * n * cls.BYTES < free
+
+    def pids(self):
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(60)
+        self.process.stdout.close()
 
 
 class Stamp:

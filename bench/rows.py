@@ -16,6 +16,10 @@ def ms(ns):
     return f"{digits(ns / 1e6)} ms"
 
 
+def microseconds(ns):
+    return f"{digits(ns / 1e3)} us"
+
+
 def megabytes(n):
     return f"{digits(n / 1e6)} MB"
 
