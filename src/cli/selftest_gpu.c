@@ -14,11 +14,10 @@
 #include "cli/public.h"
 #include "cli/selftest.h"
 #include "cli/selftest_try.h"
+#include "model/gpu.h"
 #include "proto/client.h"
 
-#define MAJOR_NVIDIA 195
-#define MAJOR_DRM    226
-#define NVIDIA_SMI   "/usr/bin/nvidia-smi"
+#define NVIDIA_SMI "/usr/bin/nvidia-smi"
 
 static const struct {
 	enum claim claim;
@@ -45,9 +44,9 @@ static bool find_node(json_t *gpu, char *ret, size_t size)
 
 	if (!text || sscanf(text, "%u:%u", &major, &minor) != 2)
 		return false;
-	if (major == MAJOR_NVIDIA)
+	if (major == NVIDIA_MAJOR)
 		snprintf(ret, size, "/dev/nvidia%u", minor);
-	else if (major == MAJOR_DRM)
+	else if (major == DRM_MAJOR)
 		snprintf(ret, size, "/dev/dri/renderD%u", minor);
 	else
 		return false;

@@ -21,11 +21,10 @@
 #include "model/nvreg.h"
 #include "priv/acl.h"
 
-#define VERIFY_US    (10 * USEC_PER_SEC)
-#define MAJOR_NVIDIA 195
-#define PARAMS_FILE  "/proc/driver/nvidia/params"
-#define UIDS_MAX     32 /* a card has 7 MIG instances at most; and the sensor */
-#define NODES_MAX    (GPU_MAX * GPU_NODES_MAX)
+#define VERIFY_US   (10 * USEC_PER_SEC)
+#define PARAMS_FILE "/proc/driver/nvidia/params"
+#define UIDS_MAX    32 /* a card has 7 MIG instances at most; and the sensor */
+#define NODES_MAX   (GPU_MAX * GPU_NODES_MAX)
 
 /* One node, and who may open it. */
 struct wanted {
@@ -143,7 +142,7 @@ static void judge_driver(struct acl_gate *gate, const struct manager *m)
 
 	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++)
 		for (unsigned i = 0; i < m->pool->gpus[slot].n_nodes; i++)
-			nvidia |= m->pool->gpus[slot].nodes[i].major == MAJOR_NVIDIA;
+			nvidia |= m->pool->gpus[slot].nodes[i].major == NVIDIA_MAJOR;
 	gate->gate.problem[0] = '\0';
 	if (!nvidia || read_file_at(AT_FDCWD, PARAMS_FILE, text, sizeof(text)) < 0)
 		return;

@@ -24,11 +24,8 @@
 #define OVERRIDE "guard" /* the mode that an administrator set */
 #define GATE     "gate"  /* "acl": the nodes have ACLs of ours */
 
-#define MAJOR_LOCAL  120 /* to 127: local use, Documentation/admin-guide/devices.txt */
-#define MAJOR_NVIDIA 195
-#define MAJOR_DRM    226
-#define MAJOR_ACCEL  261
-#define NVIDIA_GPUS  254 /* minors below are GPUs; 254 is modeset, 255 nvidiactl */
+#define LOCAL_MAJOR  120 /* to 127: local use, Documentation/admin-guide/devices.txt */
+#define ACCEL_MAJOR  261
 #define DEVICES_FILE "/proc/devices"
 
 struct guard {
@@ -315,11 +312,11 @@ static bool is_major_of(uint32_t major, const char *driver)
 
 static bool is_listed(const char *numbers, uint32_t major)
 {
-	_cleanup_(freep) char *copy = strdup(numbers ? numbers : "");
-	char *cursor = copy, *piece;
+	const char *cursor = numbers;
+	char piece[16];
 	uint64_t number;
 
-	while (cursor && *cursor && (piece = text_next(&cursor)))
+	while (cursor && text_list_next(&cursor, piece, sizeof(piece)))
 		if (parse_uint(piece, 0, UINT32_MAX, &number) == 0 && number == major)
 			return true;
 	return false;
@@ -329,10 +326,10 @@ bool guard_may_guard(const struct manager *m, const struct gpu_node *node)
 {
 	/* Security: the sensor is not trusted; what it names must not shut anybody out of devices
 	 * that are no GPUs. */
-	if (node->major == MAJOR_NVIDIA)
-		return node->minor < NVIDIA_GPUS;
-	return (node->major >= MAJOR_LOCAL && node->major < MAJOR_LOCAL + 8) ||
-	       node->major == MAJOR_DRM || node->major == MAJOR_ACCEL ||
+	if (node->major == NVIDIA_MAJOR)
+		return node->minor < NVIDIA_MINORS;
+	return (node->major >= LOCAL_MAJOR && node->major < LOCAL_MAJOR + 8) ||
+	       node->major == DRM_MAJOR || node->major == ACCEL_MAJOR ||
 	       is_listed(m->config->device_majors, node->major) ||
 	       is_major_of(node->major, "nvidia-caps");
 }

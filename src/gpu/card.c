@@ -24,7 +24,6 @@
 #include "base/text.h"
 #include "gpu/tree.h"
 
-#define DRM_MAJOR     226
 #define UEVENT_SIZE   4096
 #define MINOR_MAX     9999
 #define PCI_NVIDIA    "0x10de"

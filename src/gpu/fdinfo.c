@@ -23,7 +23,6 @@
 #include "base/text.h"
 #include "gpu/tree.h"
 
-#define DRM_MAJOR    226
 #define FDINFO_SIZE  16384
 #define CAPACITY_MAX 1024
 #define MEMORY_MAX   ((uint64_t)SAMPLE_MEMORY_MAX << 20)

@@ -21,11 +21,9 @@
 #include "gpu/child.h"
 #include "gpu/tree.h"
 
-#define DEADLINE_MS  8000 /* less than the default of [sensor] deadline */
-#define OUTPUT_SIZE  (1 << 20)
-#define NVIDIA_MAJOR 195
-#define NVIDIA_MINOR 247 /* above are the common nodes */
-#define PID_LIMIT    4194304
+#define DEADLINE_MS 8000 /* less than the default of [sensor] deadline */
+#define OUTPUT_SIZE (1 << 20)
+#define PID_LIMIT   4194304
 
 struct smi {
 	int root;
@@ -107,7 +105,7 @@ static void read_minor(int root, struct gpu *gpu)
 	line += strlen("Device Minor:");
 	line += strspn(line, " \t");
 	line[strspn(line, "0123456789")] = '\0';
-	if (parse_uint(line, 0, NVIDIA_MINOR, &minor) < 0)
+	if (parse_uint(line, 0, NVIDIA_MINORS - 1, &minor) < 0)
 		return;
 	gpu->minor = (int)minor;
 	sample_add_node(gpu, NVIDIA_MAJOR, minor);

@@ -14,8 +14,7 @@
 #include "base/parse.h"
 #include "gpu/tree.h"
 
-#define NVIDIA_MAJOR 195 /* nv-chardev-numbers.h */
-#define LINE_SIZE    256
+#define LINE_SIZE 256
 
 /* The major of a character driver; block drivers come behind them in the same file. */
 static bool find_major(int root, const char *driver, uint64_t *ret)

@@ -81,6 +81,12 @@ struct gpu_node {
 	uint32_t major, minor;
 };
 
+/* Documentation/admin-guide/devices.txt; nv-chardev-numbers.h of the driver. */
+#define NVIDIA_MAJOR     195
+#define NVIDIA_MINORS    248 /* of GPUs; those from here on are of modeset and control */
+#define DRM_MAJOR        226
+#define DRM_RENDER_MINOR 128 /* the first of renderD */
+
 struct gpu_process {
 	pid_t pid;
 	int64_t memory_mib; /* or GPU_UNKNOWN */
