@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/doctor.h"
+#include "cli/gpu.h"
 #include "cli/public.h"
 #include "dibs-config.h"
 
@@ -34,7 +35,7 @@ static json_t *first_in_state(json_t *gpus, const char *state, size_t *ret_n)
 	size_t i, n = 0;
 
 	json_array_foreach (gpus, i, gpu) {
-		if (strcmp(wire_text(gpu, "state"), state) != 0)
+		if (!gpu_has_state(gpu, state))
 			continue;
 		first = first ? first : gpu;
 		n++;

@@ -11,14 +11,12 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "cli/doctor.h"
+#include "cli/gpu.h"
 #include "cli/public.h"
+#include "model/gpu.h"
 #include "model/nvreg.h"
 
-#define NVIDIA_MAJOR     195
-#define NVIDIA_MINORS    248 /* of GPUs; those behind are of control nodes */
-#define DRM_MAJOR        226
-#define DRM_RENDER_MINOR 128
-#define MODPROBE_PATH    "usr/bin/nvidia-modprobe"
+#define MODPROBE_PATH "usr/bin/nvidia-modprobe"
 
 static bool has_driver(const struct host *host)
 {
@@ -155,9 +153,7 @@ static void look_nodes(const struct host *host, struct finding *finding)
 
 	json_array_foreach (gpus, i, gpu)
 		json_array_foreach (json_object_get(gpu, "nodes"), k, node) {
-			const char *text = json_string_value(node);
-
-			if (!text || sscanf(text, "%u:%u", &major, &minor) != 2)
+			if (!gpu_parse_node(node, &major, &minor))
 				continue;
 			if (judge_node(host, finding, major, minor))
 				return;

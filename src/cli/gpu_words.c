@@ -13,11 +13,10 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "cli/gpu.h"
 #include "cli/lease.h"
 #include "cli/public.h"
-
-#define DRM_MAJOR        226 /* Documentation/admin-guide/devices.txt */
-#define DRM_RENDER_MINOR 128 /* the first of renderD */
+#include "model/gpu.h"
 
 static bool is_nvidia(json_t *gpu)
 {
@@ -72,9 +71,8 @@ static bool render_node(json_t *gpu, char *dst, size_t size)
 	json_array_foreach (json_object_get(gpu, "nodes"), i, node) {
 		unsigned major, minor;
 
-		if (sscanf(json_string_value(node) ? json_string_value(node) : "", "%u:%u", &major,
-			    &minor) != 2 ||
-			major != DRM_MAJOR || minor < DRM_RENDER_MINOR)
+		if (!gpu_parse_node(node, &major, &minor) || major != DRM_MAJOR ||
+			minor < DRM_RENDER_MINOR)
 			continue;
 		snprintf(dst, size, "/dev/dri/renderD%u", minor);
 		return stat(dst, &st) == 0 && S_ISCHR(st.st_mode) &&

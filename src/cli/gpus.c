@@ -3,21 +3,11 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "cli/gpu.h"
 #include "cli/gpu_words.h"
 #include "cli/lease.h"
 #include "cli/public.h"
 #include "cli/table.h"
-
-static json_t *find_lease(json_t *leases, int64_t id)
-{
-	json_t *lease;
-	size_t i;
-
-	json_array_foreach (leases, i, lease)
-		if (wire_int(lease, "id", 0) == id)
-			return lease;
-	return NULL;
-}
 
 /* "41 (GPU 0,1), 43 (GPU 5)" */
 static void put_mine(struct cell *cell, json_t *leases)
@@ -46,7 +36,7 @@ static enum client_exit lease_by_id(json_t *leases, const char *text, json_t **r
 
 	if (lease_parse_id(text, &id, &err) < 0)
 		return complain(EXIT_INVALID, "%s", err.text);
-	lease = find_lease(leases, id);
+	lease = lease_find(leases, id);
 	if (!lease)
 		return complain(EXIT_INVALID, "there is no lease %" PRId64 ", or it has ended", id);
 	if (geteuid() != 0 && wire_int(lease, "uid", -1) != getuid())
@@ -99,11 +89,6 @@ static json_t *gpus_of(json_t *lease, json_t *gpus)
 	return mine;
 }
 
-static void fill_index(struct cell *cell, const struct view *view, json_t *gpu)
-{
-	cell_printf(cell, "%" PRId64, wire_int(gpu, "index", 0));
-}
-
 static void fill_model(struct cell *cell, const struct view *view, json_t *gpu)
 {
 	cell_printf(cell, "%s", wire_text(gpu, "model"));
@@ -115,7 +100,7 @@ static void fill_uuid(struct cell *cell, const struct view *view, json_t *gpu)
 }
 
 static const struct column columns[] = {
-	{ "GPU", COLUMN_RIGHT, fill_index },
+	{ "GPU", COLUMN_RIGHT, gpu_fill_index },
 	{ "UUID", 0, fill_uuid },
 	{ "MODEL", COLUMN_CUT, fill_model },
 };

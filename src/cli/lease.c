@@ -23,6 +23,17 @@ void lease_gpus(char dst[LEASE_GPUS_SIZE], json_t *lease)
 				i == 0 ? "" : ",", (long long)json_integer_value(index));
 }
 
+json_t *lease_find(json_t *leases, int64_t id)
+{
+	json_t *lease;
+	size_t i;
+
+	json_array_foreach (leases, i, lease)
+		if (wire_int(lease, "id", 0) == id)
+			return lease;
+	return NULL;
+}
+
 bool lease_is_mine(json_t *lease)
 {
 	return wire_int(lease, "uid", -1) == getuid() &&

@@ -12,6 +12,9 @@
 /* The indices of its GPUs with commas; empty if it has none. */
 void lease_gpus(char dst[LEASE_GPUS_SIZE], json_t *lease);
 
+/* The one of this number, or NULL. */
+json_t *lease_find(json_t *leases, int64_t id);
+
 /* Is it active, and of the user who runs this? */
 bool lease_is_mine(json_t *lease);
 

@@ -12,13 +12,3 @@ int status_draw(FILE *out, const struct view *view, json_t *reply);
 int status_draw_gpus(FILE *out, const struct view *view, json_t *gpus);
 void status_draw_problem(FILE *out, const struct view *view, json_t *reply);
 void status_draw_notes(FILE *out, const struct view *view, json_t *gpus);
-
-/* For these. */
-bool view_is_wide(const struct view *view);
-bool gpus_are_uniform(json_t *gpus); /* of one model */
-const char *short_model(const char *model);
-bool gpu_has_state(json_t *gpu, const char *state);
-bool gpu_has_reason(json_t *gpu); /* other than its processes, which are shown anyway */
-
-/* The lease that has this GPU, or NULL. */
-json_t *lease_of(json_t *gpu, const struct view *view);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "cli/gpu.h"
 #include "cli/lease.h"
 #include "cli/public.h"
 #include "cli/status.h"
@@ -29,7 +30,7 @@ static void put_machine(struct cell *cell, const struct view *view, json_t *gpus
 
 	if (n > 0 && gpus_are_uniform(gpus))
 		cell_printf(cell, "%zu %s %s", n, view->term->utf8 ? "×" : "x",
-			short_model(wire_text(json_array_get(gpus, 0), "model")));
+			gpu_short_model(json_array_get(gpus, 0)));
 	else
 		cell_printf(cell, "%zu GPUs", n);
 }

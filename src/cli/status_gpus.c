@@ -6,34 +6,15 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cli/gpu.h"
 #include "cli/lease.h"
 #include "cli/process.h"
 #include "cli/public.h"
 #include "cli/status.h"
 
-#define WIDE          100 /* columns that show everything */
-#define ROOMY         79  /* what is shown if there is no column for the model */
+#define ROOMY         79 /* what is shown if there is no column for the model */
 #define USER_SHOWN    12
 #define IGNORED_SHOWN 2 /* different programs; more are counted */
-
-/* The lease that has this GPU, or NULL. */
-json_t *lease_of(json_t *gpu, const struct view *view)
-{
-	json_t *id = json_array_get(json_object_get(gpu, "leases"), 0), *lease;
-	size_t i;
-
-	if (!id)
-		return NULL;
-	json_array_foreach (view->leases, i, lease)
-		if (wire_int(lease, "id", 0) == json_integer_value(id))
-			return lease;
-	return NULL;
-}
-
-bool view_is_wide(const struct view *view)
-{
-	return view->term->width == 0 || view->term->width >= WIDE;
-}
 
 /* On a terminal at most so many bytes, so that there is room for what runs. */
 static void put_short(struct cell *cell, const struct view *view, const char *text, int max)
@@ -44,19 +25,9 @@ static void put_short(struct cell *cell, const struct view *view, const char *te
 		cell_printf(cell, "%.*s%s", max - 1, text, view->term->utf8 ? "…" : "+");
 }
 
-static void fill_index(struct cell *cell, const struct view *view, json_t *gpu)
-{
-	cell_printf(cell, "%" PRId64, wire_int(gpu, "index", 0));
-}
-
-const char *short_model(const char *model)
-{
-	return strncmp(model, "NVIDIA ", 7) == 0 ? model + 7 : model;
-}
-
 static void fill_model(struct cell *cell, const struct view *view, json_t *gpu)
 {
-	put_short(cell, view, short_model(wire_text(gpu, "model")), view_is_wide(view) ? 24 : 10);
+	put_short(cell, view, gpu_short_model(gpu), view_is_wide(view) ? 24 : 10);
 }
 
 static void put_memory(struct cell *cell, int64_t mib)
@@ -117,7 +88,7 @@ static void fill_lease(struct cell *cell, const struct view *view, json_t *gpu)
 /* Whoever has the lease; without one, whoever uses it. */
 static void fill_user(struct cell *cell, const struct view *view, json_t *gpu)
 {
-	json_t *lease = lease_of(gpu, view), *process;
+	json_t *lease = gpu_lease(gpu, view), *process;
 	const char *last = NULL;
 	bool others = false;
 	size_t i;
@@ -144,7 +115,7 @@ static void fill_user(struct cell *cell, const struct view *view, json_t *gpu)
 
 static void fill_since(struct cell *cell, const struct view *view, json_t *gpu)
 {
-	json_t *lease = lease_of(gpu, view);
+	json_t *lease = gpu_lease(gpu, view);
 
 	if (lease)
 		cell_since(cell, wire_int(lease, "since", 0), view);
@@ -154,7 +125,7 @@ static void fill_since(struct cell *cell, const struct view *view, json_t *gpu)
 
 static void fill_until(struct cell *cell, const struct view *view, json_t *gpu)
 {
-	json_t *lease = lease_of(gpu, view);
+	json_t *lease = gpu_lease(gpu, view);
 
 	if (lease)
 		cell_moment(cell, wire_int(lease, "until", 0), view);
@@ -226,7 +197,7 @@ static void put_held(struct cell *cell, const struct view *view, json_t *lease)
  * is for. */
 static void fill_what(struct cell *cell, const struct view *view, json_t *gpu)
 {
-	json_t *lease = lease_of(gpu, view);
+	json_t *lease = gpu_lease(gpu, view);
 
 	if (gpu_has_reason(gpu)) {
 		people_rename(
@@ -247,11 +218,11 @@ static const struct {
 	unsigned width; /* of a terminal that has it; 0 = of any */
 	struct column column;
 } all_columns[] = {
-	{ 0, { "GPU", COLUMN_RIGHT, fill_index } },
+	{ 0, { "GPU", COLUMN_RIGHT, gpu_fill_index } },
 	{ 80, { "MODEL", 0, fill_model } },
 	{ 60, { "MEMORY", COLUMN_RIGHT, fill_memory } },
 	{ ROOMY, { "UTIL", COLUMN_RIGHT | COLUMN_IF_USED, fill_utilization } },
-	{ WIDE, { "TEMP", COLUMN_RIGHT | COLUMN_IF_USED, fill_temperature } },
+	{ VIEW_WIDE, { "TEMP", COLUMN_RIGHT | COLUMN_IF_USED, fill_temperature } },
 	{ 0, { "STATE", 0, fill_state } },
 	{ 0, { "LEASE", COLUMN_IF_USED, fill_lease } },
 	{ 0, { "USER", COLUMN_IF_USED, fill_user } },
@@ -259,18 +230,6 @@ static const struct {
 	{ 72, { "UNTIL", COLUMN_IF_USED, fill_until } },
 	{ 50, { "WHAT RUNS THERE", COLUMN_CUT | COLUMN_IF_USED, fill_what } },
 };
-
-bool gpus_are_uniform(json_t *gpus)
-{
-	const char *model = wire_text(json_array_get(gpus, 0), "model");
-	json_t *gpu;
-	size_t i;
-
-	json_array_foreach (gpus, i, gpu)
-		if (strcmp(wire_text(gpu, "model"), model) != 0)
-			return false;
-	return true;
-}
 
 /* The model stands above the table if all have it, which leaves room for others. */
 static bool is_shown(size_t i, unsigned width, bool uniform)
@@ -281,7 +240,7 @@ static bool is_shown(size_t i, unsigned width, bool uniform)
 		return true;
 	if (all_columns[i].column.fill == fill_model)
 		return !uniform && width >= needed;
-	return width >= (needed == ROOMY && !uniform ? WIDE : needed);
+	return width >= (needed == ROOMY && !uniform ? VIEW_WIDE : needed);
 }
 
 int status_draw_gpus(FILE *out, const struct view *view, json_t *gpus)

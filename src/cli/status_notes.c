@@ -6,22 +6,13 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cli/gpu.h"
 #include "cli/lease.h"
 #include "cli/process.h"
 #include "cli/public.h"
 #include "cli/status.h"
 
 #define FOREIGN_SHOWN 8
-
-bool gpu_has_state(json_t *gpu, const char *state)
-{
-	return strcmp(wire_text(gpu, "state"), state) == 0;
-}
-
-bool gpu_has_reason(json_t *gpu)
-{
-	return *wire_text(gpu, "reason") && !gpu_has_state(gpu, "foreign");
-}
 
 void status_draw_problem(FILE *out, const struct view *view, json_t *reply)
 {
@@ -96,7 +87,7 @@ static void put_commands(struct cell *cell, const struct view *view, json_t *pro
 static void put_wrong(
 	struct cell *cell, const struct view *view, json_t *gpu, enum standing standing)
 {
-	json_t *lease = lease_of(gpu, view);
+	json_t *lease = gpu_lease(gpu, view);
 
 	if (standing == STANDING_WRONG_GPU)
 		cell_printf(cell, " with a lease for other GPUs");

@@ -18,6 +18,11 @@ static inline void unrefp(struct libscols_table **table)
 	scols_unref_table(*table);
 }
 
+bool view_is_wide(const struct view *view)
+{
+	return view->term->width == 0 || view->term->width >= VIEW_WIDE;
+}
+
 void cell_printf(struct cell *cell, const char *fmt, ...)
 {
 	size_t n = strlen(cell->text);

@@ -17,6 +17,10 @@ struct view {
 	json_t *leases; /* of the reply, for those that refer to them */
 };
 
+/* Is there room for everything? In a pipe there is. */
+#define VIEW_WIDE 100 /* columns */
+bool view_is_wide(const struct view *view);
+
 struct cell {
 	char text[1024];
 	enum style style;
