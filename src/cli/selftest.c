@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
@@ -18,6 +19,7 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include "base/text.h"
@@ -52,15 +54,23 @@ static int make_own_sessions(
 	struct selftest *test, const char *mount, const char *name, struct error *err)
 {
 	const char *wanted = name ? name : "user.slice";
-
-	snprintf(test->own_sessions, sizeof(test->own_sessions), "%s%s%s/" TEMPLATE,
+	struct statfs fs;
+	int n = snprintf(test->own_sessions, sizeof(test->own_sessions), "%s%s%s",
 		wanted[0] == '/' ? "" : mount, wanted[0] == '/' ? "" : "/", wanted);
-	if (mkdtemp(test->own_sessions))
+	size_t size = sizeof(test->own_sessions) - (size_t)n;
+
+	if ((size_t)n >= sizeof(test->own_sessions) || statfs(test->own_sessions, &fs) < 0 ||
+		fs.f_type != CGROUP2_SUPER_MAGIC) {
+		*test->own_sessions = '\0';
+		return name ? error_set(err, -EINVAL, "selftest.cgroup",
+				      "%s is no cgroup (v2); name one of session-cgroups", name)
+			    : 0;
+	}
+	if ((size_t)snprintf(test->own_sessions + n, size, "/" TEMPLATE) < size &&
+		mkdtemp(test->own_sessions))
 		return 0;
 	*test->own_sessions = '\0';
-	return name ? error_errno(
-			      err, -errno, "selftest.cgroup", "cannot make a cgroup in %s", name)
-		    : 0;
+	return error_errno(err, -errno, "selftest.cgroup", "cannot make a cgroup in %s", wanted);
 }
 
 static int make_place(struct selftest *test, const char *sessions, struct error *err)

@@ -120,7 +120,7 @@ static bool await_ready(struct own_daemon *daemon)
 }
 
 /* The last line, without the level before it that journald understands. */
-static const char *last_line(char *text)
+static char *last_line(char *text)
 {
 	char *line = text, *end = text + strlen(text);
 
@@ -178,20 +178,25 @@ static int learn_gpu(struct own_daemon *daemon, struct error *err)
 	return 0;
 }
 
+static int did_not_start(const char *log, struct error *err)
+{
+	char text[16384] = "", *line;
+
+	read_file_at(AT_FDCWD, log, text, sizeof(text));
+	line = last_line(text);
+	text_sanitize(line);
+	return error_set(err, -EIO, "selftest.daemon", "dibsd does not start: %s", line);
+}
+
 int own_daemon_start(struct own_daemon *daemon, struct error *err)
 {
 	_cleanup_(freep) char *log = text_format("%s/log", daemon->directory);
-	char text[16384] = "";
 	int r = log ? spawn_dibsd(daemon, log, err) : -ENOMEM;
 
 	if (r >= 0 && await_ready(daemon))
 		r = learn_gpu(daemon, err);
-	else if (r >= 0) {
-		read_file_at(AT_FDCWD, log, text, sizeof(text));
-		text_sanitize((char *)last_line(text));
-		r = error_set(
-			err, -EIO, "selftest.daemon", "dibsd does not start: %s", last_line(text));
-	}
+	else if (r >= 0)
+		r = did_not_start(log, err);
 	if (r < 0)
 		own_daemon_kill(daemon);
 	return r;

@@ -182,28 +182,28 @@ static json_t *to_rows(const struct report *report)
 	return rows;
 }
 
-static void print_notes(const struct view *view, const struct report *report)
+static void add_note(struct notes *notes, enum gate gate, enum outcome outcome, const char *reason)
 {
-	struct notes notes = { stdout, view };
+	struct cell cell = { 0 };
 
-	for (enum gate gate = 0; gate < GATE_MAX; gate++) {
-		struct cell cell = { 0 };
+	cell_printf(&cell, "%s, %s: %s", gates[gate], outcomes[outcome], reason);
+	notes_add(notes, &cell);
+}
 
-		for (enum claim claim = 0; claim < CLAIM_MAX; claim++) {
-			const struct result *result = &report->results[gate][claim];
-			struct cell one = { 0 };
+static void print_notes(const struct report *report, enum gate gate, struct notes *notes)
+{
+	bool untried = false;
 
-			if (!*result->reason)
-				continue;
-			cell_printf(&one, "%s, %s: %s", gates[gate], outcomes[result->outcome],
-				result->reason);
-			notes_add(&notes, &one);
-		}
-		if (!*report->untried[gate])
-			continue;
-		cell_printf(&cell, "%s, not tried: %s", gates[gate], report->untried[gate]);
-		notes_add(&notes, &cell);
+	for (enum claim claim = 0; claim < CLAIM_MAX; claim++) {
+		const struct result *result = &report->results[gate][claim];
+
+		if (*result->reason)
+			add_note(notes, gate, result->outcome, result->reason);
+		else if (claims[claim].gates & ON(gate))
+			untried |= result->outcome == OUTCOME_UNTRIED;
 	}
+	if (untried && *report->untried[gate])
+		add_note(notes, gate, OUTCOME_UNTRIED, report->untried[gate]);
 }
 
 static unsigned count(const struct report *report, enum outcome outcome)
@@ -221,6 +221,7 @@ enum client_exit report_print(struct cli *cli, const struct report *report)
 {
 	unsigned failed = count(report, OUTCOME_FAILED), ok = count(report, OUTCOME_OK);
 	const struct view view = { .term = &cli->term, .people = &cli->people };
+	struct notes notes = { stdout, &view };
 	_cleanup_(json_decrefp) json_t *json = NULL;
 	enum client_exit exit = failed || !ok ? EXIT_FAULT : EXIT_OK;
 
@@ -231,7 +232,8 @@ enum client_exit report_print(struct cli *cli, const struct report *report)
 	json = to_rows(report);
 	if (table_draw(stdout, &view, columns, ELEMENTSOF(columns), json) < 0)
 		return complain(EXIT_FAULT, "out of memory");
-	print_notes(&view, report);
+	for (enum gate gate = 0; gate < GATE_MAX; gate++)
+		print_notes(report, gate, &notes);
 	if (failed)
 		printf("\n%u FAILED\n", failed);
 	else

@@ -7,8 +7,8 @@
  * dibsd that is not as it should be cannot end processes of this machine or close its devices, and
  * whatever ends us, the kernel removes all of it with us: processes, files, and filters.
  *
- * The GPU of the last claim is /dev/full, because the nodes of simulated GPUs cannot be kept open:
- * no driver answers.
+ * The GPU of the last claim is /dev/urandom, because the nodes of simulated GPUs cannot be kept
+ * open: no driver answers.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,15 +30,15 @@
 #include "cli/selftest_try.h"
 
 #define BPFFS    "/sys/fs/bpf"
-#define KILL_SEC 15 /* until a process that keeps a device must have ended; the grace is 1 s */
+#define KILL_SEC 10 /* until a process that keeps a device must have ended; the grace is 1 s */
 
 static const char sensor_text[] =
 	"#!/bin/sh\n"
 	"while :; do\n"
-	"echo '{\"gpus\": [{\"uuid\": \"GPU-full\", \"model\": \"Test\", \"vendor\": \"nvidia\","
-	" \"pci\": \"0000:01:00.0\", \"index\": 0, \"minor\": 7, \"memory_mib\": 1024,"
+	"echo '{\"gpus\": [{\"uuid\": \"GPU-urandom\", \"model\": \"Test\", \"vendor\": \"nvidia\","
+	" \"pci\": \"0000:01:00.0\", \"index\": 0, \"minor\": 9, \"memory_mib\": 1024,"
 	" \"memory_used_mib\": 0, \"utilization\": 0, \"temperature_c\": 30, \"power_w\": 10,"
-	" \"links\": [\"internal\"], \"processes\": [], \"nodes\": [\"1:7\"]}]}'\n"
+	" \"links\": [\"internal\"], \"processes\": [], \"nodes\": [\"1:9\"]}]}'\n"
 	"sleep 1\n"
 	"done\n";
 
@@ -222,7 +222,7 @@ static void try_gate(
 		return;
 	}
 	if (sensor)
-		text_copy(bench.node, sizeof(bench.node), "/dev/full");
+		text_copy(bench.node, sizeof(bench.node), "/dev/urandom");
 	else
 		snprintf(bench.node, sizeof(bench.node), "%s/state/dev/nvidia%u",
 			bench.daemon.directory, bench.daemon.minor);
