@@ -49,6 +49,27 @@ static bool is_listed(const char *list, const char *name)
 	return false;
 }
 
+/* Below a cgroup of [guard] session-cgroups, where users may have made it. */
+static bool is_in_session(const struct manager *m, const char *cgroup_path)
+{
+	const char *cursor = m->config->session_cgroups;
+	_cleanup_(freep) char *mount = NULL;
+	char name[512];
+
+	if (cgroup_mount(&mount) < 0)
+		return true;
+	while (cursor && text_list_next(&cursor, name, sizeof(name))) {
+		size_t skip = strncmp(name, mount, strlen(mount)) == 0 ? strlen(mount) : 0;
+		const char *top = name + skip + strspn(name + skip, "/");
+		size_t n = strlen(top);
+
+		if (n > 0 && strncmp(cgroup_path + 1, top, n) == 0 &&
+			(cgroup_path[1 + n] == '/' || cgroup_path[1 + n] == '\0'))
+			return true;
+	}
+	return false;
+}
+
 static void fill_container(struct manager *m, struct gpu_process *p)
 {
 	struct container container;
@@ -64,8 +85,9 @@ static void fill_container(struct manager *m, struct gpu_process *p)
 		return;
 	container_describe("", &container);
 	snprintf(p->container, sizeof(p->container), "%s:%.47s", container.runtime, container.name);
-	/* Security: the label is root's word, see container.h. */
-	p->container_lease = container.in_system ? container.lease : 0;
+	/* Security: the label is root's word, see container.h; a user's own cgroup is not. */
+	if (container.lease && container.in_system && !is_in_session(m, path))
+		p->container_lease = container.lease;
 }
 
 void attribution_refresh(const struct manager *m, struct gpu_process *p)
