@@ -13,7 +13,6 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
@@ -24,7 +23,6 @@
 
 #include "base/text.h"
 #include "cli/doctor.h"
-#include "cli/public.h"
 
 #define TEMPLATE    "dibs-selftest-XXXXXX"
 #define UID_FIRST   65520 /* systemd gives away all below, 65534 is nobody, 65535 was -1 */
