@@ -18,6 +18,11 @@ static int64_t read_clock(clockid_t id)
 	return (int64_t)ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000;
 }
 
+int64_t clock_monotonic_ms(void)
+{
+	return read_clock(CLOCK_MONOTONIC) / USEC_PER_MSEC;
+}
+
 int64_t clock_wall(void)
 {
 	return read_clock(CLOCK_REALTIME);

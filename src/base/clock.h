@@ -59,5 +59,8 @@ int64_t clock_from_monotonic(const struct clock *clock, int64_t monotonic_us);
 /* CLOCK_BOOTTIME deadline of a ledger time, for timers. TIME_NEVER stays TIME_NEVER. */
 int64_t clock_to_boottime(const struct clock *clock, int64_t ledger_us);
 
+/* CLOCK_MONOTONIC, for deadlines of what is waited for. */
+int64_t clock_monotonic_ms(void);
+
 /* CLOCK_REALTIME in microseconds. */
 int64_t clock_wall(void);

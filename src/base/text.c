@@ -111,6 +111,18 @@ char *text_next(char **cursor)
 	return strsep(cursor, ",");
 }
 
+char *text_strip(char *s)
+{
+	size_t n;
+
+	s += strspn(s, " \t");
+	n = strlen(s);
+	while (n > 0 && strchr(" \t", s[n - 1]))
+		n--;
+	s[n] = '\0';
+	return s;
+}
+
 const char *text_list_next(const char **cursor, char *dst, size_t size)
 {
 	size_t n = strcspn(*cursor, ",");

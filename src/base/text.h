@@ -34,6 +34,9 @@ void text_sanitize(char *s);
  * NULL at the end. *cursor must be writable. */
 char *text_next(char **cursor);
 
+/* Cuts blanks and tabs off both ends: returns where the rest of s begins. */
+char *text_strip(char *s);
+
 /* Copies the next name of a list without blanks or empty names ("a,b"; "" has none) to dst, cut if
  * it is too long, and moves *cursor past it. Returns dst, or NULL at the end. */
 const char *text_list_next(const char **cursor, char *dst, size_t size);

@@ -18,17 +18,7 @@ enum guard_mode { GUARD_OFF, GUARD_WATCH, GUARD_DENY, GUARD_MODE_MAX, GUARD_MODE
 const char *guard_mode_to_string(enum guard_mode mode);
 enum guard_mode guard_mode_from_string(const char *s);
 
-enum guard_method {
-	GUARD_AUTO,
-	GUARD_FILTER,
-	GUARD_ACL,
-	GUARD_METHOD_MAX,
-	GUARD_METHOD_INVALID = -22
-};
-
-/* "auto", "filter", "acl" */
-const char *guard_method_to_string(enum guard_method method);
-enum guard_method guard_method_from_string(const char *s);
+enum guard_method { GUARD_AUTO, GUARD_FILTER, GUARD_ACL, GUARD_METHOD_MAX };
 
 enum visible { VISIBLE_UUID, VISIBLE_INDEX, VISIBLE_MAX };
 

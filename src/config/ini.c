@@ -54,18 +54,6 @@ static int check_characters(const struct line *line, struct error *err)
 	return 0;
 }
 
-static char *strip(char *s)
-{
-	size_t n;
-
-	s += strspn(s, " \t");
-	n = strlen(s);
-	while (n > 0 && strchr(" \t", s[n - 1]))
-		n--;
-	s[n] = '\0';
-	return s;
-}
-
 static int read_section(char *s, char *section, struct error *err)
 {
 	size_t n = strlen(s);
@@ -74,7 +62,7 @@ static int read_section(char *s, char *section, struct error *err)
 		return error_set(
 			err, -EINVAL, "config.syntax", "the section name lacks its closing ']'");
 	s[n - 1] = '\0';
-	text_copy(section, INI_LINE_MAX + 1, strip(s + 1));
+	text_copy(section, INI_LINE_MAX + 1, text_strip(s + 1));
 	return 0;
 }
 
@@ -89,7 +77,7 @@ static int read_key(char *s, const char *section, ini_fn *fn, void *userdata, st
 		return error_set(
 			err, -EINVAL, "config.syntax", "a key stands before the first [section]");
 	*equals = '\0';
-	return fn(section, strip(s), strip(equals + 1), userdata, err);
+	return fn(section, text_strip(s), text_strip(equals + 1), userdata, err);
 }
 
 int ini_read(FILE *file, const char *name, ini_fn *fn, void *userdata, struct error *err)
@@ -104,7 +92,7 @@ int ini_read(FILE *file, const char *name, ini_fn *fn, void *userdata, struct er
 		r = check_characters(&line, err);
 		if (r < 0)
 			break;
-		s = strip(line.text);
+		s = text_strip(line.text);
 		if (*s == '[')
 			r = read_section(s, section, err);
 		else if (*s && *s != '#' && *s != ';')

@@ -41,7 +41,6 @@ static const char *const guard_methods[GUARD_METHOD_MAX] = {
 	[GUARD_FILTER] = "filter",
 	[GUARD_ACL] = "acl",
 };
-DEFINE_STRTAB(guard_method, enum guard_method, guard_methods)
 
 static int parse_count(
 	const struct config_row *row, const char *value, void *field, struct error *err)
@@ -238,18 +237,6 @@ static int parse_choice(
 
 static const struct config_type type_choice = { parse_choice, same_unsigned };
 
-static char *strip_blanks(char *s)
-{
-	size_t n;
-
-	s += strspn(s, " \t");
-	n = strlen(s);
-	while (n > 0 && strchr(" \t", s[n - 1]))
-		n--;
-	s[n] = '\0';
-	return s;
-}
-
 static bool is_name(const struct config_row *row, const char *piece)
 {
 	size_t n = strlen(piece);
@@ -276,7 +263,7 @@ static int parse_list(const struct config_row *row, const char *value, void *fie
 		return -ENOMEM;
 	*list = '\0';
 	for (char *piece; *value && (piece = text_next(&cursor));) {
-		piece = strip_blanks(piece);
+		piece = text_strip(piece);
 		if (!is_valid(row, piece))
 			return -EINVAL;
 		n += (size_t)snprintf(

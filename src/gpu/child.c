@@ -13,15 +13,8 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 
-int64_t child_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
+#include "base/clock.h"
 
 /* In the child. Only what is safe after fork. */
 static _Noreturn void become(const char *const argv[], pid_t parent, int output, int failure)
@@ -76,7 +69,7 @@ ssize_t child_read(struct child *child, void *dst, size_t size, int64_t deadline
 	ssize_t n;
 
 	for (;;) {
-		int64_t left = deadline_ms - child_now_ms();
+		int64_t left = deadline_ms - clock_monotonic_ms();
 		int r = poll(&readable, 1, left > 0 ? (int)left : 0);
 
 		if (r == 0)
@@ -109,7 +102,7 @@ int child_wait(struct child *child, int64_t deadline_ms)
 	struct pollfd ended = { .fd = pidfd, .events = POLLIN };
 	int64_t left;
 
-	while (pidfd >= 0 && (left = deadline_ms - child_now_ms()) > 0 &&
+	while (pidfd >= 0 && (left = deadline_ms - clock_monotonic_ms()) > 0 &&
 		poll(&ended, 1, (int)left) < 0 && errno == EINTR)
 		;
 	return child_stop(child);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "gpu/backend.h"
 #include "gpu/child.h"
@@ -49,7 +50,7 @@ static int read_more(struct program *program, bool have_line, int64_t deadline, 
 	ssize_t n;
 	int r;
 
-	if (have_line && child_now_ms() >= deadline)
+	if (have_line && clock_monotonic_ms() >= deadline)
 		return 0;
 	r = make_room(program, err);
 	if (r < 0)
@@ -85,7 +86,7 @@ static char *newest_end(struct program *program)
 static int exec_read(void *context, struct sample *ret, struct error *err)
 {
 	struct program *program = context;
-	int64_t deadline = child_now_ms() + DEADLINE_MS;
+	int64_t deadline = clock_monotonic_ms() + DEADLINE_MS;
 	size_t size;
 	char *end;
 	int r;

@@ -64,8 +64,8 @@ static void close_part(struct part *part)
 	part->pause = RETRY_READINGS;
 }
 
-/* Moves the GPUs of one sample behind those of another. */
-static int append(struct sample *to, struct sample *from)
+/* Moves the GPUs of one sample behind those of another, as many as it has room for. */
+static void append(struct sample *to, struct sample *from)
 {
 	unsigned base = to->n_gpus;
 
@@ -73,14 +73,13 @@ static int append(struct sample *to, struct sample *from)
 		struct gpu *gpu = sample_add(to);
 
 		if (!gpu)
-			return -ENOSPC;
+			return;
 		*gpu = from->gpus[i];
 		from->gpus[i].processes = NULL;
 		from->gpus[i].n_processes = 0;
 		memset(gpu->link, 0, sizeof(gpu->link));
 		memcpy(gpu->link + base, from->gpus[i].link, from->n_gpus);
 	}
-	return 0;
 }
 
 /* Reads a part behind the others. */
@@ -132,14 +131,13 @@ static void number(struct sample *sample, unsigned first)
 }
 
 /* What NVIDIA's library has to say helps most, unless it is only that there is none. */
-static int no_gpus(struct error *err, const struct error *nvidia)
+static void no_gpus(struct error *err, const struct error *nvidia)
 {
 	if (nvidia->id && strcmp(nvidia->id, "nvml.no-library") != 0) {
 		*err = *nvidia;
-		return -ENODEV;
+		return;
 	}
-	return error_set(err, -ENODEV, "hardware.no-gpus",
-		"no GPU found: none of AMD or Intel, and %s",
+	error_set(err, -ENODEV, "hardware.no-gpus", "no GPU found: none of AMD or Intel, and %s",
 		nvidia->id ? nvidia->text : "none of NVIDIA");
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -180,7 +181,7 @@ static int take_process(char *line, struct sample *ret)
 static int smi_read(void *context, struct sample *ret, struct error *err)
 {
 	struct smi *smi = context;
-	int64_t deadline = child_now_ms() + DEADLINE_MS;
+	int64_t deadline = clock_monotonic_ms() + DEADLINE_MS;
 	char *cursor = smi->output, *line;
 	int r = run(smi, QUERY_GPUS, deadline, err);
 

@@ -17,8 +17,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "gpu/nvml_health.h"
 #include "gpu/nvml_processes.h"
@@ -274,14 +274,6 @@ static int nvml_read(void *context, struct sample *ret, struct error *err)
 	return r;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* Is there something new to read? */
 static bool note_event(struct nvml_roster *roster, const struct nvml_event *event)
 {
@@ -297,9 +289,9 @@ static bool note_event(struct nvml_roster *roster, const struct nvml_event *even
 static void nvml_wait(void *context, int timeout_ms)
 {
 	struct nvml *nvml = context;
-	int64_t end = now_ms() + timeout_ms, left;
+	int64_t end = clock_monotonic_ms() + timeout_ms, left;
 
-	while ((left = end - now_ms()) > 0) {
+	while ((left = end - clock_monotonic_ms()) > 0) {
 		struct nvml_event event = { 0 };
 		int result = nvml->events
 				     ? nvml->lib.events_wait(nvml->events, &event, (uint32_t)left)

@@ -71,11 +71,10 @@ _Static_assert(offsetof(struct nvml_pci, id) == 36, "nvmlPciInfo_t");
 struct nvml_process {
 	uint32_t pid;
 	uint64_t memory;                         /* bytes; NVML_VALUE_NOT_AVAILABLE */
-	uint32_t gpu_instance, compute_instance; /* not in entries of NVML_PROCESS_SIZE_MIN */
+	uint32_t gpu_instance, compute_instance; /* not in entries of 16 bytes */
 };
 _Static_assert(sizeof(struct nvml_process) == 24, "nvmlProcessInfo_v2_t");
 _Static_assert(offsetof(struct nvml_process, gpu_instance) == 16, "nvmlProcessInfo_v2_t");
-#define NVML_PROCESS_SIZE_MIN    16
 #define NVML_PROCESS_SIZE_MAX    32
 #define NVML_VALUE_NOT_AVAILABLE UINT64_MAX
 

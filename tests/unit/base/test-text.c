@@ -68,6 +68,15 @@ static void lists_keep_empty_pieces(void)
 	CHECK(!text_next(&cursor));
 }
 
+static void blanks_are_cut_off(void)
+{
+	char both[] = "\t a b  ", none[] = "a", all[] = " \t ";
+
+	CHECK_STR(text_strip(both), "a b");
+	CHECK_STR(text_strip(none), "a");
+	CHECK_STR(text_strip(all), "");
+}
+
 static void lists_are_walked(void)
 {
 	const char *cursor = "user.slice,/a/b,123456789";
@@ -114,6 +123,7 @@ int main(void)
 	TEST(nothing_harmful_survives);
 	TEST(characters_are_not_split);
 	TEST(lists_keep_empty_pieces);
+	TEST(blanks_are_cut_off);
 	TEST(lists_are_walked);
 	TEST(errors_carry_their_history);
 	return tap_done();

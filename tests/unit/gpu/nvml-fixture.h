@@ -11,7 +11,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "../tap.h"
 #include "base/text.h"
@@ -125,14 +124,6 @@ static inline void check_nodes(const struct gpu *gpu, const char *expected)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%u:%u", i ? " " : "",
 			gpu->nodes[i].major, gpu->nodes[i].minor);
 	CHECK_STR(text, expected);
-}
-
-static inline int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)

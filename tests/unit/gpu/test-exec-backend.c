@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "gpu/child.h"
 #include "tree.h"
 
@@ -137,7 +138,7 @@ static void ends_with_us(void)
 	CHECK_INT(pipe2(fds, 0), 0);
 	CHECK_INT(child_start(&child, argv, NULL), 0);
 	close(fds[1]);
-	CHECK_INT(child_read(&child, text, sizeof(text), child_now_ms() + 60000), 8);
+	CHECK_INT(child_read(&child, text, sizeof(text), clock_monotonic_ms() + 60000), 8);
 	/* nothing more comes, and that is known without waiting */
 	CHECK_INT(child_read(&child, text, sizeof(text), 0), -ETIMEDOUT);
 	status = child_stop(&child);

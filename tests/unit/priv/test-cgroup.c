@@ -15,9 +15,9 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "../tap.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/text.h"
 
@@ -33,28 +33,20 @@ DEFINE_CLEANUP(FILE *, endmntent)
 static char top[PATH_ROOM / 4], root[PATH_ROOM / 2]; /* the mount; what we make below it */
 static char lease[PATH_ROOM], inner[PATH_ROOM + 8];
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
 /* Until nobody lives in path any more: woken by the kernel, as the daemon is. */
 static bool await_empty(const char *path)
 {
 	_cleanup_(freep) char *name = text_format("%s/cgroup.events", path);
 	struct pollfd events = { .fd = open(name, O_RDONLY | O_CLOEXEC), .events = POLLPRI };
-	int64_t end = now_ms() + DEADLINE_MS;
+	int64_t end = clock_monotonic_ms() + DEADLINE_MS;
 	bool empty = false;
 	char text[256];
 
-	while (events.fd >= 0 && !empty && now_ms() < end) {
+	while (events.fd >= 0 && !empty && clock_monotonic_ms() < end) {
 		(void)!pread(events.fd, text, sizeof(text), 0); /* arms poll */
 		empty = cgroup_populated(path) == 0;
 		if (!empty)
-			poll(&events, 1, (int)MAX(0, end - now_ms()));
+			poll(&events, 1, (int)MAX(0, end - clock_monotonic_ms()));
 	}
 	closep(&events.fd);
 	return empty;
@@ -328,8 +320,8 @@ static void children_born_meanwhile_are_signalled(void)
 
 	CHECK_INT(cgroup_create(lease), 0);
 	pid = start_in(lease, breed);
-	end_ms = now_ms() + DEADLINE_MS;
-	while (cgroup_populated(lease) == 1 && now_ms() < end_ms) {
+	end_ms = clock_monotonic_ms() + DEADLINE_MS;
+	while (cgroup_populated(lease) == 1 && clock_monotonic_ms() < end_ms) {
 		int r = cgroup_signal(lease, SIGKILL);
 
 		CHECK(r >= 0);
@@ -359,9 +351,9 @@ static void a_storm_does_not_hold_us_up(void)
 	CHECK_INT(cgroup_create(lease), 0);
 	for (size_t i = 0; i < RELAYS; i++)
 		pids[i] = start_in(lease, relay);
-	begin_ms = now_ms();
+	begin_ms = clock_monotonic_ms();
 	CHECK(cgroup_signal(lease, 0) >= 0);
-	CHECK(now_ms() - begin_ms < DEADLINE_MS / 4);
+	CHECK(clock_monotonic_ms() - begin_ms < DEADLINE_MS / 4);
 	CHECK_INT(cgroup_kill(lease), 0);
 	CHECK(await_empty(lease));
 	for (size_t i = 0; i < RELAYS; i++)

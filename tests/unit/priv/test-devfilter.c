@@ -21,9 +21,9 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "../tap.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/text.h"
 #include "priv/bpf.h"
@@ -97,23 +97,15 @@ static int opens(const char *cgroup, uid_t uid, const char *node)
 	return opens_as((struct try){ cgroup, uid, node, O_RDWR, false });
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
 /* The kernel lets go of a link without a pin in its own time. */
 static void await_open(const char *cgroup, uid_t uid, const char *node)
 {
-	int64_t end = now_ms() + DEADLINE_MS;
+	int64_t end = clock_monotonic_ms() + DEADLINE_MS;
 	int r;
 
 	do
 		r = opens(cgroup, uid, node);
-	while (r != ENXIO && now_ms() < end);
+	while (r != ENXIO && clock_monotonic_ms() < end);
 	CHECK_INT(r, ENXIO);
 }
 
