@@ -41,10 +41,11 @@ static uid_t slice_owner(const char *cgroup_path)
 
 static bool is_listed(const char *list, const char *name)
 {
-	size_t n = strlen(name);
+	const char *cursor = list;
+	char listed[CONFIG_NAME_SIZE];
 
-	for (const char *at = list; at && (at = strstr(at, name)); at += n)
-		if ((at == list || at[-1] == ',') && (at[n] == ',' || at[n] == '\0'))
+	while (cursor && text_list_next(&cursor, listed, sizeof(listed)))
+		if (strcmp(listed, name) == 0)
 			return true;
 	return false;
 }
