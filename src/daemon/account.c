@@ -15,6 +15,11 @@
 #include "base/macro.h"
 #include "base/parse.h"
 
+#define PEOPLE_MIN  1000  /* login.defs(5), UID_MIN */
+#define DYNAMIC_MIN 61184 /* systemd.exec(5), DynamicUser= */
+#define DYNAMIC_MAX 65519
+#define NOBODY      65534
+
 DEFINE_CLEANUP(FILE *, fclose)
 
 void accounts_clear(struct accounts *accounts)
@@ -95,4 +100,9 @@ uid_t account_of(struct accounts *accounts, const char *path, uid_t uid)
 bool account_is_subordinate(struct accounts *accounts, const char *path, uid_t uid)
 {
 	return find(accounts, path, uid) != NULL;
+}
+
+bool account_is_system(uid_t uid)
+{
+	return uid < PEOPLE_MIN || (uid >= DYNAMIC_MIN && uid <= DYNAMIC_MAX) || uid == NOBODY;
 }

@@ -31,3 +31,7 @@ uid_t account_of(struct accounts *accounts, const char *path, uid_t uid);
 
 /* Is uid one of a range of subordinate uids? Read again like that. */
 bool account_is_subordinate(struct accounts *accounts, const char *path, uid_t uid);
+
+/* Is it the user of a service, no person? Those of Debian and systemd: below 1000, DynamicUser=,
+ * and nobody. */
+bool account_is_system(uid_t uid);

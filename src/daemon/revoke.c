@@ -2,9 +2,16 @@
 /*
  * One scan at a time, in steps, for all GPUs on which something is being revoked when it starts;
  * two in a row must find nobody, since descriptors can be handed on while one goes on. Whoever it
- * finds without a right (root, and what the site ignores, excepted) is told once and gets TERM;
- * after the grace KILL; after DOOM_US more the GPU is drained. A scan follows when one of them
- * ends, or a second later: who closes the device and lives on is let live.
+ * finds without a right (root, and what the site ignores, excepted) is told and gets TERM; after
+ * the grace KILL; after DOOM_US more the GPU is drained. A scan follows when one of them ends, or a
+ * second later: who closes the device and lives on is let live, and forgotten.
+ *
+ * The grace is that of the GPU: a process that only comes to have it open when that is over, by
+ * fork(2) or from another's hands, is killed at once, or a chain of them would never end.
+ *
+ * Anybody can hand a descriptor to processes of others, who may not even know it: a bus has it for
+ * as long as a message is on its way. So who is not the user of the lease has a grace to let go
+ * before TERM, and the processes of system users are let live: the GPU waits for them.
  *
  * Where a GPU was leased with --force, others were on it with the consent of the owner: then only
  * processes of the owner are ended.
@@ -18,10 +25,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "daemon/attribution.h"
 #include "daemon/batch.h"
 #include "daemon/guard.h"
@@ -34,16 +43,25 @@
 #define AGAIN_US    (1 * USEC_PER_SEC)  /* until the next scan while somebody is there */
 #define DOOM_US     (10 * USEC_PER_SEC) /* after KILL: it hangs in the kernel */
 #define TARGETS_MAX 256                 /* beyond that they have to wait for the others' end */
+#define TELL_MAX    16                  /* of the processes on one GPU */
 
-/* A process that was asked to end. */
+/* A process that is to let go or to end. */
 struct target {
 	struct manager *manager; /* borrowed */
 	pid_t pid;
 	uint64_t start_ticks;
-	int64_t asked_us;  /* ledger time of its TERM */
+	int64_t found_us;  /* ledger time */
 	int64_t killed_us; /* of its KILL; 0 = not yet */
+	bool asked;        /* got TERM */
+	bool seen;         /* by the latest scan */
 	int fd;            /* pidfd, -1 = none was to be had */
 	sd_event_source *end;
+};
+
+/* How far it is on one GPU. */
+struct progress {
+	int64_t since_us; /* ledger time when the first was found; 0 = nobody yet */
+	unsigned told;    /* so many were told */
 };
 
 struct revoke {
@@ -53,6 +71,8 @@ struct revoke {
 	sd_event_source *step, *again;
 	struct target targets[TARGETS_MAX];
 	size_t n_targets;
+	struct progress progress[GPU_MAX]; /* by slot */
+	int problem;                       /* of the latest scan, as it was logged */
 };
 
 void revoke_mark(struct manager *m, const struct lease *lease, const struct gpu_set *gpus)
@@ -63,6 +83,7 @@ void revoke_mark(struct manager *m, const struct lease *lease, const struct gpu_
 		batch_touch_gpu(m, slot);
 		m->pool->gpus[slot].revoking = lease->id;
 		gpu_set_remove(&m->revoke->empty, slot);
+		m->revoke->progress[slot] = (struct progress){ 0 };
 	}
 }
 
@@ -84,7 +105,14 @@ static void scan_later(struct revoke *revoke)
 
 static void start_scan(struct manager *m);
 
-/* --- those who were asked --- */
+/* --- those who are to let go --- */
+
+/* How a process came to have it open. */
+enum claim {
+	CLAIM_OWNER,    /* by the lease, as a process of its user */
+	CLAIM_STRANGER, /* from others' hands, or before the lease was given away */
+	CLAIM_SYSTEM,   /* the same, and it is of a system user */
+};
 
 static void drop_target(struct revoke *revoke, size_t i)
 {
@@ -128,7 +156,7 @@ static struct target *add_target(struct manager *m, const struct holder *holder)
 		.manager = m,
 		.pid = holder->pid,
 		.start_ticks = holder->start_ticks,
-		.asked_us = clock_now(&m->clock),
+		.found_us = clock_now(&m->clock),
 		.fd = process_open(holder->pid, holder->start_ticks),
 	};
 	if (target->fd >= 0)
@@ -136,18 +164,44 @@ static struct target *add_target(struct manager *m, const struct holder *holder)
 	return target;
 }
 
-static void tell(struct manager *m, unsigned slot, const struct gpu_process *p)
+/* Those that the latest scan did not find have let go: should they have a GPU open some day whose
+ * lease ends then, they have their grace as everybody. */
+static void forget_unseen(struct revoke *revoke)
+{
+	for (size_t i = revoke->n_targets; i-- > 0;) {
+		if (!revoke->targets[i].seen)
+			drop_target(revoke, i);
+		else
+			revoke->targets[i].seen = false;
+	}
+}
+
+static void tell(struct manager *m, unsigned slot, const struct gpu_process *p, enum claim claim)
 {
 	const struct gpu *gpu = &m->pool->gpus[slot];
-	char grace[DURATION_TEXT_SIZE], detail[EVENT_DETAIL_SIZE];
+	char grace[DURATION_TEXT_SIZE], detail[EVENT_DETAIL_SIZE], end[128];
 
+	if (m->revoke->progress[slot].told++ >= TELL_MAX)
+		return;
 	format_duration(grace, m->config->kill_grace_us);
+	if (claim == CLAIM_OWNER)
+		snprintf(end, sizeof(end), "it is killed in %s", grace);
+	else if (claim == CLAIM_STRANGER)
+		snprintf(end, sizeof(end),
+			"somebody may have handed it the open device; it is ended in %s unless it "
+			"lets go",
+			grace);
+	else
+		text_copy(end, sizeof(end),
+			"it is of the system, so it is not ended; restart its service");
 	snprintf(detail, sizeof(detail),
-		"process %d (%s) still has GPU %d open, which lease #%" PRId64
-		" gave back; it is killed in %s",
-		(int)p->pid, p->command, gpu->index, gpu->revoking, grace);
+		"process %d (%s) still has GPU %d open, which lease #%" PRId64 " gave back; %s",
+		(int)p->pid, p->command, gpu->index, gpu->revoking, end);
 	batch_event(m, EVENT_REVOKED, gpu->revoking, p->uid, gpu->uuid, detail);
-	terminal_tell(p->uid, detail);
+	if (claim == CLAIM_SYSTEM)
+		log_warning("%s", detail);
+	else
+		terminal_tell(p->uid, detail);
 }
 
 static void doom(struct manager *m, unsigned slot, const struct gpu_process *p)
@@ -165,25 +219,51 @@ static void doom(struct manager *m, unsigned slot, const struct gpu_process *p)
 	log_error("GPU %d (%s) is drained: %s", gpu->index, gpu->uuid, gpu->drain_reason);
 }
 
-static void press(
-	struct manager *m, unsigned slot, const struct holder *holder, const struct gpu_process *p)
+static void ask(struct target *target, const struct holder *holder)
 {
+	if (holder_signal(holder, SIGTERM) < 0)
+		return;
+	holder_signal(holder, SIGCONT); /* a stopped process would not see it */
+	target->asked = true;
+}
+
+static void end(struct target *target, const struct holder *holder, int64_t now_us)
+{
+	int r = holder_signal(holder, SIGKILL);
+
+	/* The scan found it there; that it moves it about is no way out. */
+	if (r == -EAGAIN && target->fd >= 0)
+		r = pidfd_send_signal(target->fd, SIGKILL, NULL, 0);
+	if (r >= 0)
+		target->killed_us = now_us;
+}
+
+static void press(struct manager *m, unsigned slot, const struct holder *holder,
+	const struct gpu_process *p, enum claim claim)
+{
+	struct progress *progress = &m->revoke->progress[slot];
 	struct target *target = find_target(m->revoke, holder);
-	int64_t now_us = clock_now(&m->clock);
+	int64_t now_us = clock_now(&m->clock), grace_us = m->config->kill_grace_us;
+	int64_t ask_after_us = claim == CLAIM_STRANGER ? grace_us : 0, kill_us;
 
 	if (!target) {
 		target = add_target(m, holder);
-		if (!target || holder_signal(holder, SIGTERM) < 0)
+		if (!target)
 			return;
-		holder_signal(holder, SIGCONT); /* a stopped process would not see it */
-		tell(m, slot, p);
-	} else if (target->killed_us > 0 && now_us >= target->killed_us + DOOM_US) {
-		doom(m, slot, p);
-	} else if (target->killed_us == 0 &&
-		   now_us >= target->asked_us + m->config->kill_grace_us) {
-		holder_signal(holder, SIGKILL);
-		target->killed_us = now_us;
+		tell(m, slot, p, claim);
 	}
+	target->seen = true;
+	if (progress->since_us == 0)
+		progress->since_us = now_us;
+	if (claim == CLAIM_SYSTEM)
+		return;
+	kill_us = progress->since_us + ask_after_us + grace_us;
+	if (target->killed_us > 0 && now_us >= target->killed_us + DOOM_US)
+		doom(m, slot, p);
+	else if (target->killed_us == 0 && now_us >= kill_us)
+		end(target, holder, now_us);
+	else if (!target->asked && now_us >= target->found_us + ask_after_us)
+		ask(target, holder);
 }
 
 /* --- whom a scan found --- */
@@ -201,17 +281,25 @@ static const struct lease *ended_lease(
 	return lease;
 }
 
-/* By any of the GPUs that share the node. */
+/* By any of the GPUs that share the node. A process outside of a run of its user has no lease, but
+ * the gate lets it in. */
 static bool has_right(const struct manager *m, const struct holder *holder, struct gpu_process *p)
 {
 	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
 		if (!gpu_has_node(&m->pool->gpus[slot], holder->major, holder->minor))
 			continue;
 		attribution_judge(m, slot, p);
-		if (p->standing <= STANDING_IGNORED)
+		if (p->standing <= STANDING_IGNORED || p->standing == STANDING_OUTSIDE)
 			return true;
 	}
 	return false;
+}
+
+static enum claim claim_of(const struct gpu_process *p, const struct lease *ended)
+{
+	if (ended && p->uid == ended->uid)
+		return CLAIM_OWNER;
+	return account_is_system(p->uid) ? CLAIM_SYSTEM : CLAIM_STRANGER;
 }
 
 /* Is anybody there who keeps slot from being handed out? */
@@ -231,7 +319,7 @@ static bool look_at(struct manager *m, unsigned slot, const struct lease *ended)
 			continue;
 		if (ended && ended->request.force && p.uid != ended->uid)
 			continue;
-		press(m, slot, &found[i], &p);
+		press(m, slot, &found[i], &p, claim_of(&p, ended));
 		busy = true;
 	}
 	return busy;
@@ -263,6 +351,7 @@ static void finish(struct manager *m)
 		m->pool->gpus[slot].revoking = 0;
 		batch_want_pass(m);
 	}
+	forget_unseen(revoke);
 	revoke->scan = holders_free(revoke->scan);
 	left = marked(m);
 	left = gpu_set_minus(left, &scanned);
@@ -279,11 +368,13 @@ static int on_step(sd_event_source *source, void *userdata)
 
 	if (r > 0)
 		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	if (r < 0 && r != m->revoke->problem)
+		log_warning("cannot tell who has GPUs open: %s", strerrordesc_np(-r));
+	m->revoke->problem = r;
 	if (r == 0) {
 		finish(m);
 		return 0;
 	}
-	log_warning("cannot tell who has GPUs open: %s", strerrordesc_np(-r));
 	m->revoke->scan = holders_free(m->revoke->scan);
 	scan_later(m->revoke);
 	return 0;

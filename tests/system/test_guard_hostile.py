@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""Users who try to keep a GPU that they gave back, to keep others from one, or to have the daemon end what is not
+theirs."""
+
+import json
+import os
+import subprocess
+
+import pytest
+from harness import cgroup2_mount, demote, read_line, wait_exit
+
+pytestmark = pytest.mark.skipif(cgroup2_mount() is None, reason="no cgroup v2 here")
+
+# Opens argv[1] and says so; then a new process every 0.2 s takes the descriptor over.
+CHAIN = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.open(sys.argv[1], os.O_RDWR)
+print("open", flush=True)
+while True:
+    time.sleep(0.2)
+    if os.fork():
+        os._exit(0)
+"""
+
+# 256 children let go when they are asked to end, and live on; another one, the last, does not let go.
+DECOYS = """
+import os, signal, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+def let_go(*_):
+    os.close(fd)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for i in range(257):
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, let_go if i < 256 else signal.SIG_IGN)
+        os.write(1, f"{i} {os.getpid()}\\n".encode())
+        while True:
+            signal.pause()
+os.close(fd)
+print(os.wait()[0], flush=True)
+signal.pause()
+"""
+
+
+def make_sensor(directory, gpus):
+    """A sensor program whose GPUs have these nodes: devices of memory, which really open."""
+    lines = [{"uuid": f"GPU-{index}", "model": "Memory", "pci": f"0000:0{index}:00.0", "vendor": "nvidia",
+              "index": index, "minor": index, "memory_mib": 1024, "memory_used_mib": 0, "utilization": 0,
+              "temperature_c": 30, "power_w": 10, "processes": [], "nodes": nodes,
+              "links": ["internal" if index == other else "system" for other in range(len(gpus))]}
+             for index, nodes in enumerate(gpus)]
+    program = directory / "exec-sensor"
+    program.write_text(f"#!/bin/sh\nwhile :; do echo '{json.dumps({'gpus': lines})}'; sleep 1; done\n")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.fixture
+def make_opening(make_daemon, sessions, base_directory):
+    """make_opening([nodes of a GPU, ...]) gives a running dibsd that denies, with those GPUs."""
+    def make(*gpus, grace="1s"):
+        return make_daemon(sim=None, config=f"[sensor]\nexec = {make_sensor(base_directory, gpus)}\n"
+                                            f"[guard]\nmode = deny\nsession-cgroups = {sessions.path}\n"
+                                            f"device-majors = 1\n[lease]\nkill-grace = {grace}\n").start()
+    return make
+
+
+@pytest.fixture
+def run(sessions):
+    """run(program, *arguments, user=...) starts a Python program in the session of a user."""
+    started = []
+
+    def start(program, *arguments, user):
+        become = demote(user)
+        cgroup = sessions.slice(user)
+
+        def enter():
+            (cgroup / "cgroup.procs").write_text("0")
+            become()
+
+        process = subprocess.Popen(["/usr/bin/python3", "-c", program, *map(str, arguments)], bufsize=0, cwd="/",
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=enter)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:  # what it started is killed with the session
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def wait_free(daemon, index=0):
+    daemon.wait_status(lambda s: s["gpus"][index]["state"] == "free")
+
+
+def hand(giver, taker, path):
+    """Passes the descriptor that giver opened last."""
+    taker.tell(f"receive {path}")
+    assert taker.hear() == "listening"
+    assert giver.ask(f"send {path}") == "0" and taker.hear() == "0"
+    os.unlink(path)
+
+
+@pytest.fixture
+def meeting_place(base_directory):
+    path = base_directory / "meet"
+    path.mkdir(exist_ok=True)
+    path.chmod(0o777)
+    return path / "socket"
+
+
+def test_a_chain_of_processes_has_one_grace(make_opening, run, alice):
+    """Each of them would have one of its own, and so the last would never come."""
+    daemon = make_opening(["1:7"])
+    hold = daemon.reserve(user=alice)
+    chain = run(CHAIN, "/dev/full", user=alice)
+    assert read_line(chain.stdout) == "open\n"
+    daemon.dibs("release", hold["id"], user=alice)
+    wait_free(daemon)
+    told = [e for e in daemon.lease(hold["id"])["events"] if e["kind"] == "revoked"]
+    assert 1 <= len(told) <= 16
+
+
+def test_who_let_go_is_no_cover_for_others(make_opening, run, alice):
+    """The daemon minds 256 processes at a time."""
+    daemon = make_opening(["1:7"], grace="4s")
+    hold = daemon.reserve(user=alice)
+    decoys = run(DECOYS, "/dev/full", user=alice)
+    pids = dict(read_line(decoys.stdout).split() for _ in range(257))
+    daemon.dibs("release", hold["id"], user=alice)
+    wait_free(daemon)
+    assert read_line(decoys.stdout).strip() == pids["256"]
+    assert len([e for e in daemon.lease(hold["id"])["events"] if e["kind"] == "revoked"]) == 16
+
+
+def test_a_bus_that_was_handed_a_descriptor_lives(make_opening, sessions, alice, bob, meeting_place):
+    """System users have no leases; that a GPU is open in one of their processes is no deed of theirs."""
+    daemon = make_opening(["1:7"])
+    hold = daemon.reserve(user=alice)
+    a, b = sessions.opener(alice), sessions.opener(bob)
+    bus = sessions.opener(None, sessions.path, wrapper=["setpriv", "--reuid=998", "--clear-groups"])
+    assert a.ask("open /dev/full") == "0"
+    hand(a, bus, meeting_place)
+    hand(a, b, meeting_place)
+    assert a.ask("close") == "0" and b.ask("ignore SIGTERM") == "0"
+    daemon.dibs("release", hold["id"], user=alice)
+    line = daemon.wait_log("restart its service")
+    assert str(bus.pid) in line
+    wait_exit(b.process)  # whose grace is the longest
+    gpu = daemon.status()["gpus"][0]
+    assert bus.alive() and gpu["state"] == "foreign" and str(hold["id"]) in gpu["reason"]
+    assert bus.ask("close") == "0"
+    wait_free(daemon)
+
+
+def test_others_may_let_go_before_they_are_ended(make_opening, sessions, alice, bob, meeting_place):
+    """Who hands a descriptor to a process of somebody else does not end it by that at once."""
+    daemon = make_opening(["1:7"], grace="3s")
+    hold = daemon.reserve(user=alice)
+    a, b = sessions.opener(alice), sessions.opener(bob)
+    assert a.ask("open /dev/full") == "0"
+    hand(a, b, meeting_place)
+    daemon.dibs("release", hold["id"], user=alice)
+    wait_exit(a.process)  # by TERM
+    assert b.alive()
+    told = [e["detail"] for e in daemon.lease(hold["id"])["events"] if e["kind"] == "revoked"]
+    assert any(str(b.pid) in detail and "handed" in detail for detail in told)
+    assert b.ask("close") == "0"
+    wait_free(daemon)
+    assert b.alive()
+
+
+def test_who_was_let_in_through_a_shared_node_lives(make_opening, sessions, alice, bob):
+    """Instances of one card share its node. The end of one lease is not that of a neighbour's."""
+    daemon = make_opening(["1:7", "1:5"], ["1:7", "1:8"])
+    hold = daemon.reserve("--gpu", "0", user=alice)
+    daemon.popen("run", "--gpu", "1", "--", "sleep", "1000", user=bob)
+    daemon.wait_leases(2, state="active")
+    a, b = sessions.opener(alice), sessions.opener(bob)
+    assert a.ask("open /dev/full") == "0" and b.ask("open /dev/full") == "0"  # b is outside of the run
+    daemon.dibs("release", hold["id"], user=alice)
+    wait_exit(a.process)
+    wait_free(daemon)
+    assert b.alive()
