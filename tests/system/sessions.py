@@ -9,12 +9,12 @@ import subprocess
 from harness import cgroup2_mount, demote, read_line, remove_cgroup
 
 OPENER = r"""
-import errno, os, signal, socket, sys
+import errno, os, signal, socket, sys, time
 held = []
 def command(line):
     word, _, rest = line.partition(" ")
     if word == "open":
-        held.append(os.open(rest, os.O_RDWR | os.O_NONBLOCK))
+        held.append(os.open(rest, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY))
     elif word == "close":
         os.close(held.pop())
     elif word == "read":
@@ -35,6 +35,15 @@ def command(line):
                 signal.pause()
         os.wait()
         return os.read(read, 20).decode()
+    elif word == "chain":     # a new process each half second, which the old one leaves all it has
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            for _ in range(120):
+                time.sleep(0.5)
+                if os.fork():
+                    break
+            os._exit(0)
+        os.close(held.pop())
     elif word == "send":
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(rest)

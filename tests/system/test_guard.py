@@ -2,15 +2,19 @@
 """The gate: who has no lease cannot open the device nodes of a GPU, whatever they try."""
 
 import json
+import os
 import pwd
 import random
 import select
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from harness import DEADLINE, cgroup2_mount, read_line, wait_exit
 from sessions import OPENER
+from site_sensor import Device, SiteSensor
 
 pytestmark = pytest.mark.skipif(cgroup2_mount() is None, reason="no cgroup v2 here")
 
@@ -25,24 +29,34 @@ def guarded(make_daemon, sessions):
 
 
 @pytest.fixture
-def exec_sensor(base_directory):
-    """A sensor program whose GPUs are devices that really open: full, zero, random."""
-    program = base_directory / "exec-sensor"
-    gpus = [{"uuid": f"GPU-{name}", "model": "Memory", "pci": f"0000:0{index}:00.0", "vendor": "nvidia", "index": index,
-             "minor": index, "memory_mib": 1024, "memory_used_mib": 0, "utilization": 0, "temperature_c": 30,
-             "power_w": 10, "links": ["system"] * index + ["internal"] + ["system"] * (2 - index), "processes": [],
-             "nodes": [f"1:{minor}"]} for index, (name, minor) in enumerate([("full", 7), ("zero", 5), ("random", 8)])]
-    program.write_text(f"#!/bin/sh\nwhile :; do echo '{json.dumps({'gpus': gpus})}'; sleep 1; done\n")
-    program.chmod(0o755)
-    return program
+def devices():
+    """Three that really open, of this test alone: whoever else had them open would be ended."""
+    devices = [Device() for _ in range(3)]
+    yield [device.path for device in devices]
+    for device in devices:
+        device.close()
 
 
 @pytest.fixture
-def opening(make_daemon, sessions, exec_sensor):
+def exec_sensor(base_directory, devices):
+    """A sensor program that says that those are GPUs."""
+    directory = Path(tempfile.mkdtemp(dir=base_directory))
+    directory.chmod(0o755)
+    sensor = SiteSensor(directory, 3)
+    for gpu, path in zip(sensor.gpus, devices):
+        device = os.stat(path).st_rdev
+        gpu["nodes"] = [f"{os.major(device)}:{os.minor(device)}"]
+    sensor.write()
+    return sensor.program
+
+
+@pytest.fixture
+def opening(make_daemon, sessions, exec_sensor, devices):
     """A running dibsd that denies, with those GPUs."""
     daemon = make_daemon(sim=None, config=f"[sensor]\nexec = {exec_sensor}\n"
                                           f"[guard]\nmode = deny\nsession-cgroups = {sessions.path}\n"
-                                          "device-majors = 1\n[lease]\nkill-grace = 1s\n")
+                                          f"device-majors = {os.major(os.stat(devices[0]).st_rdev)}\n"
+                                          "[lease]\nkill-grace = 1s\n")
     daemon.start()
     return daemon
 
@@ -134,11 +148,11 @@ def test_a_slice_that_is_made_later_is_known(guarded, sessions, alice):
         assert time.monotonic() < end
 
 
-def test_a_daemon_is_found_by_what_it_has_open(opening, sessions, alice):
+def test_a_daemon_is_found_by_what_it_has_open(opening, sessions, alice, devices):
     """setsid and a double fork leave terminal and parent behind, but not the descriptor."""
     hold = opening.reserve("--gpu", "0", user=alice)
     a = sessions.opener(alice)
-    assert a.ask("open /dev/full") == "0"
+    assert a.ask(f"open {devices[0]}") == "0"
     daemonized = int(a.ask("fork"))
     assert a.ask("close") == "0"
     opening.dibs("release", hold["id"], user=alice)
@@ -149,10 +163,10 @@ def test_a_daemon_is_found_by_what_it_has_open(opening, sessions, alice):
     assert "revoked" in journal
 
 
-def test_a_descriptor_that_was_kept_is_ended(opening, sessions, alice, bob):
+def test_a_descriptor_that_was_kept_is_ended(opening, sessions, alice, bob, devices):
     hold = opening.reserve("--gpu", "0", user=alice)
     a = sessions.opener(alice)
-    assert a.ask("open /dev/full") == "0" and a.ask("ignore SIGTERM") == "0"
+    assert a.ask(f"open {devices[0]}") == "0" and a.ask("ignore SIGTERM") == "0"
     opening.dibs("release", hold["id"], user=alice)
     gpu = opening.status()["gpus"][0]
     assert gpu["state"] == "foreign" and str(hold["id"]) in gpu["reason"]
@@ -164,18 +178,18 @@ def test_a_descriptor_that_was_kept_is_ended(opening, sessions, alice, bob):
     assert json.loads(b.communicate(timeout=DEADLINE)[0])["gpus"] == [0]
 
 
-def test_who_lets_go_lives(opening, sessions, alice):
+def test_who_lets_go_lives(opening, sessions, alice, devices):
     hold = opening.reserve("--gpu", "0", user=alice)
     a = sessions.opener(alice)
-    assert a.ask("open /dev/full") == "0" and a.ask("ignore SIGTERM") == "0"
+    assert a.ask(f"open {devices[0]}") == "0" and a.ask("ignore SIGTERM") == "0"
     opening.dibs("release", hold["id"], user=alice)
     assert a.ask("close") == "0"
     opening.wait_status(lambda s: s["gpus"][0]["state"] == "free")
     assert a.alive()
-    assert a.ask("open /dev/full") == "EPERM"
+    assert a.ask(f"open {devices[0]}") == "EPERM"
 
 
-def test_a_descriptor_in_other_hands_is_found(opening, sessions, alice, bob, tmp_path):
+def test_a_descriptor_in_other_hands_is_found(opening, sessions, alice, bob, tmp_path, devices):
     """Alice hands bob, who has no lease, what she opened."""
     tmp_path.chmod(0o777)
     for parent in tmp_path.parents:
@@ -183,7 +197,7 @@ def test_a_descriptor_in_other_hands_is_found(opening, sessions, alice, bob, tmp
             parent.chmod(parent.stat().st_mode | 0o055)
     hold = opening.reserve("--gpu", "0", user=alice)
     a, b = sessions.opener(alice), sessions.opener(bob)
-    assert a.ask("open /dev/full") == "0"
+    assert a.ask(f"open {devices[0]}") == "0"
     b.tell(f"receive {tmp_path}/socket")
     assert b.hear() == "listening"
     assert a.ask(f"send {tmp_path}/socket") == "0" and b.hear() == "0"
@@ -194,12 +208,12 @@ def test_a_descriptor_in_other_hands_is_found(opening, sessions, alice, bob, tmp
     opening.wait_status(lambda s: s["gpus"][0]["state"] == "free")
 
 
-def test_only_those_whose_right_ended(opening, sessions, alice, bob):
+def test_only_those_whose_right_ended(opening, sessions, alice, bob, devices):
     """Alice has two GPUs, bob one; only what has the released one open ends."""
     first, second = (opening.reserve("--gpu", str(i), user=alice)["id"] for i in (0, 1))
     opening.reserve("--gpu", "2", user=bob)
     a0, a1, b2 = sessions.opener(alice), sessions.opener(alice), sessions.opener(bob)
-    assert [a0.ask("open /dev/full"), a1.ask("open /dev/zero"), b2.ask("open /dev/random")] == ["0"] * 3
+    assert [a0.ask(f"open {devices[0]}"), a1.ask(f"open {devices[1]}"), b2.ask(f"open {devices[2]}")] == ["0"] * 3
     opening.dibs("release", first, user=alice)
     wait_exit(a0.process)
     opening.wait_status(lambda s: s["gpus"][0]["state"] == "free")
@@ -207,36 +221,36 @@ def test_only_those_whose_right_ended(opening, sessions, alice, bob):
     assert opening.lease(second)["state"] == "active"
 
 
-def test_a_lease_does_not_shrink_under_a_program_that_has_it_open(opening, sessions, alice):
+def test_a_lease_does_not_shrink_under_a_program_that_has_it_open(opening, sessions, alice, devices):
     """CUDA opens all GPUs that it sees when it starts; giving one back would end the program."""
     hold = opening.reserve("--gpu", "0,1", user=alice)["id"]
     a = sessions.opener(alice)
-    assert a.ask("open /dev/full") == "0"
+    assert a.ask(f"open {devices[0]}") == "0"
     error = opening.dibs("shrink", hold, "--gpu", "0", user=alice, code=3).stderr
     assert str(a.pid) in error and "GPU 0" in error
     assert opening.lease(hold)["gpus"] == [0, 1]
     opening.dibs("shrink", hold, "--gpu", "1", user=alice)
     assert a.ask("close") == "0"
-    assert a.ask("open /dev/zero") == "EPERM" and a.ask("open /dev/full") == "0"
+    assert a.ask(f"open {devices[1]}") == "EPERM" and a.ask(f"open {devices[0]}") == "0"
 
 
-def test_a_gift_is_open_to_one_at_a_time(opening, sessions, alice, bob):
+def test_a_gift_is_open_to_one_at_a_time(opening, sessions, alice, bob, devices):
     hold = opening.reserve("--gpu", "0", user=alice)["id"]
     a, b = sessions.opener(alice), sessions.opener(bob)
-    assert a.ask("open /dev/full") == "0" and a.ask("ignore SIGTERM") == "0"
+    assert a.ask(f"open {devices[0]}") == "0" and a.ask("ignore SIGTERM") == "0"
     opening.dibs("give", hold, bob, user=alice)
-    assert b.ask("open /dev/full") == "EPERM"
+    assert b.ask(f"open {devices[0]}") == "EPERM"
     wait_exit(a.process)
-    opening.wait_status(lambda s: s["gpus"][0]["state"] == "leased" and b.ask("open /dev/full") == "0")
+    opening.wait_status(lambda s: s["gpus"][0]["state"] == "leased" and b.ask(f"open {devices[0]}") == "0")
 
 
-def test_a_crash_between_release_and_end_forgets_nothing(opening, sessions, alice):
+def test_a_crash_between_release_and_end_forgets_nothing(opening, sessions, alice, devices):
     hold = opening.reserve("--gpu", "0", user=alice)
     a = sessions.opener(alice)
-    assert a.ask("open /dev/full") == "0" and a.ask("ignore SIGTERM") == "0"
+    assert a.ask(f"open {devices[0]}") == "0" and a.ask("ignore SIGTERM") == "0"
     opening.dibs("release", hold["id"], user=alice)
     opening.crash_and_restart()
-    assert a.ask("open /dev/full") == "EPERM"
+    assert a.ask(f"open {devices[0]}") == "EPERM"
     wait_exit(a.process)
     opening.wait_status(lambda s: s["gpus"][0]["state"] == "free")
 
@@ -279,12 +293,12 @@ def test_sessions_that_do_not_exist_are_a_problem_until_they_do(make_daemon, ses
     assert open_to(sessions.opener(alice, missing), daemon) == []
 
 
-def test_the_sensor_cannot_shut_what_is_no_gpu(make_daemon, sessions, alice, exec_sensor):
-    """A sensor names nodes; /dev/full is not to be one of them unless the site says so."""
+def test_the_sensor_cannot_shut_what_is_no_gpu(make_daemon, sessions, alice, exec_sensor, devices):
+    """A sensor names nodes; a terminal is not to be one of them unless the site says so."""
     daemon = make_daemon(sim=None, config=f"[sensor]\nexec = {exec_sensor}\n"
                                           f"[guard]\nmode = deny\nsession-cgroups = {sessions.path}\n").start()
     assert [g["nodes"] for g in daemon.status()["gpus"]] == [[], [], []]
-    assert sessions.opener(alice).ask("open /dev/full") == "0"
+    assert sessions.opener(alice).ask(f"open {devices[0]}") == "0"
 
 
 def check_gate(openers, paths, holders):
