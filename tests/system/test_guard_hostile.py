@@ -4,6 +4,8 @@ theirs."""
 
 import json
 import os
+import pwd
+import signal
 import subprocess
 
 import pytest
@@ -39,6 +41,53 @@ for i in range(257):
 os.close(fd)
 print(os.wait()[0], flush=True)
 signal.pause()
+"""
+
+# A file system of argv[1]'s own at argv[2], in which each name is a directory; in it, a process of that user has one
+# open whose path no buffer of the kernel holds.
+DEEP = """
+import ctypes, os, signal, struct, sys, threading
+uid, mount = int(sys.argv[1]), sys.argv[2]
+fd = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={fd},rootmode=40000,user_id={uid},group_id={uid}"
+if ctypes.CDLL(None).mount(b"deep", mount.encode(), b"fuse", 0, options.encode()):
+    sys.exit("cannot mount")
+def attributes(inode):
+    return struct.pack("<6Q10I", inode, *[0] * 8, 0o40755, 2, uid, uid, 0, 4096, 0)
+def serve():
+    entries = 1
+    while True:
+        try:
+            request = os.read(fd, 1 << 20)
+        except OSError:
+            return
+        _, operation, unique, inode = struct.unpack_from("<IIQQ", request)
+        answer = b""
+        if operation == 26:             # INIT
+            answer = struct.pack("<4I2H2I2H8I", 7, 31, 0, 0, 0, 0, 4096, 1, 0, 0, *[0] * 8)
+        elif operation == 1:            # LOOKUP
+            entries += 1
+            answer = struct.pack("<4Q2I", entries, 0, 1000, 1000, 0, 0) + attributes(entries)
+        elif operation == 3:            # GETATTR
+            answer = struct.pack("<Q2I", 1000, 0, 0) + attributes(inode)
+        elif operation in (14, 27):     # OPEN, OPENDIR
+            answer = struct.pack("<Q2I", 1, 0, 0)
+        elif operation in (2, 42):      # FORGET
+            continue
+        os.write(fd, struct.pack("<IiQ", 16 + len(answer), 0, unique) + answer)
+threading.Thread(target=serve, daemon=True).start()
+if os.fork() == 0:
+    os.close(fd)
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+    os.chdir(mount)
+    for _ in range(20):
+        os.chdir("x" * 250)
+    os.open(".", os.O_RDONLY)
+    print("open", flush=True)
+    signal.pause()
+os.wait()
 """
 
 
@@ -132,6 +181,25 @@ def test_who_let_go_is_no_cover_for_others(make_opening, run, alice):
     wait_free(daemon)
     assert read_line(decoys.stdout).strip() == pids["256"]
     assert len([e for e in daemon.lease(hold["id"])["events"] if e["kind"] == "revoked"]) == 16
+
+
+def test_a_deep_directory_keeps_nobody_waiting(make_opening, alice, bob, base_directory):
+    """Of a descriptor in a file system of a user, with too long a path, the kernel tells neither what it is nor
+    where it leads; it is no GPU, whatever it is."""
+    daemon = make_opening(["1:7"])
+    hold = daemon.reserve(user=alice)
+    place = base_directory / "deep"
+    place.mkdir()
+    deep = subprocess.Popen(["unshare", "--mount", "/usr/bin/python3", "-c", DEEP, str(pwd.getpwnam(bob).pw_uid), place],
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0, process_group=0)
+    try:
+        assert read_line(deep.stdout) == "open\n"
+        daemon.dibs("release", hold["id"], user=alice)
+        wait_free(daemon)
+    finally:
+        os.killpg(deep.pid, signal.SIGKILL)
+        deep.wait()
+        deep.stdout.close()
 
 
 def test_a_bus_that_was_handed_a_descriptor_lives(make_opening, sessions, alice, bob, meeting_place):
