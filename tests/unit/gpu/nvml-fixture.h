@@ -6,15 +6,9 @@
  */
 #pragma once
 
-#include <errno.h>
-#include <ftw.h>
 #include <stdarg.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 
-#include "../tap.h"
-#include "base/text.h"
-#include "gpu/backend.h"
+#include "tree.h"
 
 #define WAIT_MS 20000 /* longer than anything here takes */
 
@@ -86,22 +80,9 @@ static inline int set_up_and_read(struct fixture *f)
 
 #define FIXTURE(f) _cleanup_(tear_down) struct fixture f = { 0 }
 
-/* A file of the tree, with its directories. */
 static inline void put_tree(const char *path, const char *text)
 {
-	char whole[256];
-	FILE *file;
-
-	snprintf(whole, sizeof(whole), "%s/%s", directory, path);
-	for (char *slash = whole + strlen(directory) + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = '\0';
-		mkdir(whole, 0700);
-		*slash = '/';
-	}
-	file = fopen(whole, "we");
-	CHECK(file != NULL);
-	fputs(text, file);
-	fclose(file);
+	tree_put(directory, path, text);
 }
 
 /* The links of GPU a to those in the sample, as letters. */
@@ -126,14 +107,9 @@ static inline void check_nodes(const struct gpu *gpu, const char *expected)
 	CHECK_STR(text, expected);
 }
 
-static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-	return remove(path);
-}
-
 static inline void remove_directory(void)
 {
-	nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	nftw(directory, tree_unlink, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static inline bool begin(int argc, char **argv)
