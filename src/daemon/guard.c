@@ -2,7 +2,8 @@
 /*
  * The mode that an administrator set stands in the store, so that neither a crash nor a restart
  * opens a gate. A mode of deny that cannot be kept stays the mode, with a problem that everybody
- * sees: silently going on without a gate would be worse.
+ * sees: silently going on without a gate would be worse. What is in force then, of a daemon before
+ * us or of a gate of the other kind, goes on until there is one that holds.
  */
 #include "daemon/guard.h"
 
@@ -33,6 +34,8 @@ struct guard {
 	bool overridden; /* by an administrator */
 	bool started;
 	struct gate *gate; /* owned; NULL unless it denies */
+	bool recorded;     /* that it is in force is written down, where it has to be */
+	bool alone;        /* no other gate is in force */
 	char problem[ERROR_TEXT_SIZE];
 	sd_event_source *verify, *soon;
 };
@@ -127,7 +130,7 @@ enum guard_mode guard_mode(const struct manager *m)
 
 bool guard_denies(const struct manager *m)
 {
-	return m->guard->mode == GUARD_DENY;
+	return m->guard->mode == GUARD_DENY && m->root;
 }
 
 const char *guard_method(const struct manager *m)
@@ -172,31 +175,6 @@ static int open_gate(struct manager *m, struct gate **ret, struct error *err)
 	return gate_acl_open(m, ret, err);
 }
 
-void guard_apply(struct manager *m)
-{
-	struct guard *guard = m->guard;
-	struct error err = { 0 };
-
-	if (!guard->gate || !guard->started)
-		return;
-	if (guard->gate->apply(guard->gate, m, &err) < 0)
-		set_problem(guard, err.text);
-	else
-		set_problem(guard, guard->gate->problem);
-}
-
-/* What was to be revoked when nothing is denied any more. */
-static void forget_revocations(struct manager *m)
-{
-	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
-		if (m->pool->gpus[slot].revoking == 0)
-			continue;
-		batch_touch_gpu(m, slot);
-		m->pool->gpus[slot].revoking = 0;
-		batch_want_pass(m);
-	}
-}
-
 /* What a gate of another kind, of this daemon or one before, keeps shut is opened. A filter is
  * known by its pins; that there are ACLs of ours is written down. */
 static int remove_others(struct manager *m, struct error *err)
@@ -215,6 +193,48 @@ static int remove_others(struct manager *m, struct error *err)
 	return r;
 }
 
+/* Before it is in force: what is not known to be ours would never be opened again. */
+static int record(struct manager *m, struct error *err)
+{
+	struct guard *guard = m->guard;
+	int r = 0;
+
+	if (guard->gate->remembered && !guard->recorded)
+		r = store_word(m, GATE, guard->gate->name, err);
+	guard->recorded = r >= 0;
+	return r;
+}
+
+void guard_apply(struct manager *m)
+{
+	struct guard *guard = m->guard;
+	struct error err = { 0 };
+	int r;
+
+	if (!guard->gate || !guard->started)
+		return;
+	r = record(m, &err);
+	if (r >= 0)
+		r = guard->gate->apply(guard->gate, m, &err);
+	if (r >= 0 && !guard->alone) {
+		r = remove_others(m, &err);
+		guard->alone = r >= 0;
+	}
+	set_problem(guard, r < 0 ? err.text : guard->gate->problem);
+}
+
+/* What was to be revoked when nothing is denied any more. */
+static void forget_revocations(struct manager *m)
+{
+	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
+		if (m->pool->gpus[slot].revoking == 0)
+			continue;
+		batch_touch_gpu(m, slot);
+		m->pool->gpus[slot].revoking = 0;
+		batch_want_pass(m);
+	}
+}
+
 /* gate: opened for this mode, or NULL. */
 static void enter(struct manager *m, enum guard_mode mode, struct gate *gate)
 {
@@ -224,19 +244,17 @@ static void enter(struct manager *m, enum guard_mode mode, struct gate *gate)
 	guard->mode = mode;
 	if (mode != GUARD_DENY || gate)
 		close_gate(guard);
-	if (gate)
+	if (gate) {
 		guard->gate = gate;
+		guard->recorded = guard->alone = false;
+	}
 	set_problem(guard, "");
-	/* Before it is in force: what is not known to be ours would never be opened again. */
-	if (gate && gate->remembered && store_word(m, GATE, gate->name, &err) < 0)
-		set_problem(guard, err.text);
-	else
-		guard_apply(m);
-	if (m->root && remove_others(m, &err) < 0)
+	guard_apply(m);
+	if (mode != GUARD_DENY && m->root && remove_others(m, &err) < 0)
 		set_problem(guard, err.text);
 	if (guard->gate && guard->gate->verify_us > 0)
 		on_verify(guard->verify, 0, m);
-	if (mode == GUARD_DENY)
+	if (guard_denies(m))
 		revoke_run(m);
 	else
 		forget_revocations(m);

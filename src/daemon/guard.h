@@ -18,7 +18,7 @@ struct guard *guard_free(struct guard *guard);
 
 enum guard_mode guard_mode(const struct manager *m);
 
-/* Does the gate deny now? Then what is given back has to be revoked. */
+/* Is it ours to deny? Then what is given back has to be revoked. Not without root. */
 bool guard_denies(const struct manager *m);
 
 /* NULL unless the mode is deny. */
