@@ -354,6 +354,7 @@ static void undo(struct manager *m, struct changes *changes, const struct error 
 			send_fault(watch->connection, err);
 		watch_free(lease);
 	}
+	guard_apply(m); /* it may have looked at what now turns out not to be true */
 	for (size_t i = 0; i < changes->n_replies; i++)
 		if (changes->replies[i].connection && changes->replies[i].final)
 			send_fault(changes->replies[i].connection, err);
