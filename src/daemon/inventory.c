@@ -108,7 +108,8 @@ static void take_metrics(struct gpu *gpu, const struct gpu *seen)
 	gpu->processes_unknown = seen->processes_unknown;
 }
 
-/* They are stored: a daemon that starts while the sensor fails must know what to guard. */
+/* They are stored: a daemon that starts while the sensor fails must know what to guard. For the
+ * same reason a sensor that knows of none just now opens nothing. */
 static void take_nodes(struct manager *m, unsigned slot, const struct gpu *seen)
 {
 	struct gpu *gpu = &m->pool->gpus[slot];
@@ -118,7 +119,8 @@ static void take_nodes(struct manager *m, unsigned slot, const struct gpu *seen)
 	for (unsigned i = 0; i < seen->n_nodes; i++)
 		if (guard_may_guard(m, &seen->nodes[i]))
 			nodes[n++] = seen->nodes[i];
-	if (n == gpu->n_nodes && memcmp(nodes, gpu->nodes, sizeof(nodes)) == 0)
+	if (seen->n_nodes == 0 ||
+		(n == gpu->n_nodes && memcmp(nodes, gpu->nodes, sizeof(nodes)) == 0))
 		return;
 	batch_touch_gpu(m, slot);
 	memcpy(gpu->nodes, nodes, sizeof(nodes));
@@ -262,7 +264,7 @@ void inventory_forget_absent(struct manager *m)
 		const struct gpu *gpu = &m->pool->gpus[slot];
 		struct error err = { 0 };
 
-		if (gpu->present || gpu->drained || pool_holder(m->pool, slot))
+		if (gpu->present || gpu->drained || gpu->revoking || pool_holder(m->pool, slot))
 			continue;
 		if (forget(m, gpu->uuid, &err) < 0) {
 			log_error("%s", err.text);
