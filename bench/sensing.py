@@ -108,7 +108,7 @@ def sample_rows(place, crowd, host, on_gpus, samples):
         taking = feed_daemon(place, line, samples)
         walked = median(walk(pids) for _ in range(5))
         for what, ns in (("read by dibs-sensor", reading), ("taken by dibsd", taking)):
-            row = Row(f"a sample, 8 GPUs, {n} processes{host}: {what}", microseconds(ns), note=NOTE,
+            row = Row(f"a sample, 8 GPUs, {n} processes{host}: {what}", microseconds(ns),
                       values={"unit": "ns", "measured": ns, "processes": n})
             if n:
                 each = (ns - none.get(what, 0)) / n
@@ -126,6 +126,7 @@ def samples(place, quick):
     n = 20 if quick else 200
     with Crowd(place, max(ON_GPUS)) as crowd:
         rows = sample_rows(place, crowd, "", ON_GPUS, n)
+    rows[0].note = NOTE
     if not Crowd.has_room(HOST):
         left_out(f"a crowd of {HOST} processes", "too little memory, or too few pids")
         return rows
