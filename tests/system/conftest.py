@@ -112,3 +112,10 @@ def make_nvml(base_directory):
     for nvml, daemon in made:
         nvml.close()
         daemon.close()
+
+
+@pytest.fixture
+def two(make_nvml):
+    """Two GPUs, and their running daemon."""
+    nvml, daemon = make_nvml()
+    return nvml, daemon.start()

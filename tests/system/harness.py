@@ -12,6 +12,7 @@ import select
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -43,6 +44,10 @@ def demote(user):
         os.setuid(entry.pw_uid)
 
     return become
+
+
+def uid_of(user):
+    return pwd.getpwnam(user).pw_uid
 
 
 def read_line(stream, deadline=DEADLINE):
@@ -265,6 +270,23 @@ class Daemon:
     def lease(self, lease_id):
         """One lease with its journal, also an ended one."""
         return json.loads(self.dibs("show", lease_id, "--json").stdout)
+
+    @contextlib.contextmanager
+    def database(self):
+        """A copy of its database: a look at the original would recover it."""
+        copy = self.directory / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir()
+        for file in self.state.glob("dibs.db*"):
+            shutil.copy(file, copy)
+        with contextlib.closing(sqlite3.connect(copy / "dibs.db")) as db:
+            yield db
+
+    def journal(self, *columns, kinds=()):
+        """(kind, *columns) of all events, or of these kinds, in their order."""
+        with self.database() as db:
+            rows = db.execute(f"SELECT {', '.join(['kind', *columns])} FROM event ORDER BY id").fetchall()
+        return [row for row in rows if not kinds or row[0] in kinds]
 
     def varlink(self, **options):
         return Varlink(self.socket, **options)

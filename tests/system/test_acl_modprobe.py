@@ -10,7 +10,6 @@ import errno
 import grp
 import itertools
 import os
-import pwd
 import re
 import shutil
 import stat
@@ -20,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from harness import DEADLINE, demote
+from harness import DEADLINE, demote, uid_of
 
 MAJOR, MINOR = 195, 240
 FAKES = Path(os.environ["DIBS_BUILD"]).resolve() / "tests/fakes"
@@ -37,10 +36,6 @@ def run(*arguments, wrapper=()):
     done = subprocess.run([*wrapper, *(str(a) for a in arguments)], capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
-
-
-def uid_of(user):
-    return pwd.getpwnam(user).pw_uid
 
 
 class Nodes:

@@ -12,16 +12,13 @@ DIBS_TEST_KILLS says how many times it is killed; 300, or 120 with a sanitizer, 
 import itertools
 import json
 import os
-import pwd
 import random
 import select
-import shutil
 import signal
 import socket
-import sqlite3
 import time
 
-from harness import DEADLINE, Varlink, demote, is_sanitized, preload, read_line, wait_exit
+from harness import DEADLINE, Varlink, demote, is_sanitized, preload, read_line, uid_of, wait_exit
 
 KILLS = int(os.environ.get("DIBS_TEST_KILLS", "120" if is_sanitized() else "300"))
 SECOND = 1_000_000
@@ -207,11 +204,8 @@ class Ledger:
 
 
 def read_database(daemon):
-    """Reads a copy, since a look at the original would recover it."""
-    copy = daemon.directory / "copy"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(daemon.state, copy, ignore=shutil.ignore_patterns("dev"))
-    with sqlite3.connect(copy / "dibs.db") as db:
+    """Leases by number, each of one mind with who holds what."""
+    with daemon.database() as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         leases = {row[0]: dict(zip(["kind", "state", "end", "uid", "note"], row[1:]), gpus=[])
                   for row in db.execute("SELECT id, kind, state, ended_by, uid, note FROM lease")}
@@ -219,7 +213,6 @@ def read_database(daemon):
             leases[number]["gpus"].append(gpu)
         for number, gpus in db.execute("SELECT id, gpus FROM lease WHERE state IN ('active', 'grace')"):
             assert sorted(gpus.split(",")) == leases[number]["gpus"], "two records of one lease differ"
-    db.close()
     return leases
 
 
@@ -263,10 +256,6 @@ class Runs:
             if hasattr(process, "lease"):
                 lease = leases[process.lease]
                 assert lease["state"] == "active" and len(lease["gpus"]) == 1, lease
-
-
-def uid_of(user):
-    return pwd.getpwnam(user).pw_uid
 
 
 def come_up(daemon, die_at):

@@ -4,15 +4,13 @@
 import json
 import os
 import pwd
-import shutil
 import signal
-import sqlite3
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from harness import DEADLINE, read_line, wait_exit
+from harness import DEADLINE, read_line, uid_of, wait_exit
 
 RUNS, QUEUE = 4, 256
 REPORT = 'printf "%s %s %s\\n" "$(id -u)" "$(grep -c "NoNewPrivs:.*1" /proc/self/status)" "$(cat)" >NEWS'
@@ -63,17 +61,6 @@ def hook(base_directory):
     made.reader.close()
 
 
-def journal(daemon):
-    """The journal as (kind, lease, detail)."""
-    copy = daemon.directory / "copy"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(daemon.state, copy, ignore=shutil.ignore_patterns("dev"))
-    with sqlite3.connect(copy / "dibs.db") as db:
-        rows = db.execute("SELECT kind, lease, detail FROM event ORDER BY id").fetchall()
-    db.close()
-    return rows
-
-
 def hook_processes(daemon):
     """The processes of hooks, by cgroup."""
     return [[int(pid) for pid in (path / "cgroup.procs").read_text().split()]
@@ -82,7 +69,7 @@ def hook_processes(daemon):
 
 def user_of_the_sensor():
     try:
-        return pwd.getpwnam("dibs").pw_uid
+        return uid_of("dibs")
     except KeyError:
         return 65534
 
@@ -97,7 +84,7 @@ def test_every_event_arrives_as_json(make_daemon, hook, alice):
     daemon.dibs("release", hold["id"], user=alice)
     daemon.dibs("admin", "drain", "3", "--reason", "dust")
     daemon.dibs("admin", "undrain", "3")
-    written = journal(daemon)
+    written = daemon.journal("lease", "detail")
     told = [hook.told() for _ in written]
     assert {kind for kind, _, _ in written} >= {"started", "gpu-seen", "granted", "extended", "ended", "drained",
                                                 "undrained"}
@@ -109,7 +96,7 @@ def test_every_event_arrives_as_json(make_daemon, hook, alice):
     assert {message["host"] for message in told} == {os.uname().nodename}
     granted = next(m for m in told if m["event"]["kind"] == "granted")
     assert granted["lease"]["id"] == hold["id"] and granted["lease"]["state"] == "active"
-    assert granted["lease"]["uid"] == pwd.getpwnam(alice).pw_uid and granted["lease"]["note"] == "näh \"x\""
+    assert granted["lease"]["uid"] == uid_of(alice) and granted["lease"]["note"] == "näh \"x\""
     assert granted["lease"]["count"] == len(granted["lease"]["gpus"]) == 2
     ended = next(m for m in told if m["event"]["kind"] == "ended")
     assert (ended["lease"]["id"], ended["lease"]["end"]) == (hold["id"], "released")
@@ -156,7 +143,7 @@ def test_foreign_use_is_told_when_it_is_watched(make_nvml, hook, alice):
     daemon.start()
     job = nvml.job(nvml.gpus[0], user=alice)
     begun = hook.wait_event("foreign")["event"]
-    assert begun["gpu"] == nvml.gpus[0].uuid and begun["uid"] == pwd.getpwnam(alice).pw_uid
+    assert begun["gpu"] == nvml.gpus[0].uuid and begun["uid"] == uid_of(alice)
     job.kill()
     job.wait()
     assert hook.wait_event("foreign-ended")["event"]["gpu"] == nvml.gpus[0].uuid
@@ -214,7 +201,7 @@ def test_a_flood_is_bounded(make_daemon, hook, alice):
             assert "error" not in link.call("org.dibs.Drain", {"gpu": "0", "reason": str(i)})
         daemon.reserve(user=alice)  # nobody waits for a hook
     assert len(hook_processes(daemon)) <= RUNS
-    written = journal(daemon)
+    written = daemon.journal("lease", "detail")
     with open(gate, "r+b", buffering=0) as opened:
         opened.write(b"\n" * (len(written) + RUNS))
         line = daemon.wait_log("events were not told")
@@ -258,7 +245,7 @@ def refuse_writable(program, alice):
 
 
 def refuse_of_another(program, alice):
-    os.chown(program, pwd.getpwnam(alice).pw_uid, -1)
+    os.chown(program, uid_of(alice), -1)
 
 
 def refuse_directory(program, alice):

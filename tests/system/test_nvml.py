@@ -2,25 +2,16 @@
 """A daemon on GPUs that NVML reports, through the real ABI of a fake libnvidia-ml.so.1."""
 
 import os
-import pwd
-import shutil
 import signal
 import sqlite3
 import subprocess
 
 import pytest
 from fake_nvml import Gpu, wait_ready
-from harness import read_line
+from harness import read_line, uid_of
 
 # NVML's numbers for what went wrong.
 NO_PERMISSION, DRIVER_NOT_LOADED, GPU_IS_LOST, RESET_REQUIRED, MISMATCH, UNKNOWN = 4, 9, 15, 16, 18, 999
-
-
-@pytest.fixture
-def two(make_nvml):
-    """Two GPUs, and their running daemon."""
-    nvml, daemon = make_nvml()
-    return nvml, daemon.start()
 
 
 def gpu_of(status, gpu):
@@ -43,14 +34,8 @@ def wait_process(daemon, gpu, pid, present=True):
 
 
 def events(daemon, *kinds):
-    """The journal, as (kind, gpu, detail); the daemon may be running."""
-    copy = daemon.directory / "copy"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(daemon.state, copy)
-    with sqlite3.connect(copy / "dibs.db") as db:
-        rows = db.execute("SELECT kind, gpu, detail FROM event ORDER BY id").fetchall()
-    db.close()
-    return [row for row in rows if row[0] in kinds]
+    """The journal of these kinds, as (kind, gpu, detail)."""
+    return daemon.journal("gpu", "detail", kinds=kinds)
 
 
 # What is reported
@@ -120,7 +105,7 @@ def test_clients_of_mps_are_processes_too(two, alice):
     nvml, daemon = two
     job = nvml.job(nvml.gpus[0], "--mps", user=alice)
     process, gpu = wait_process(daemon, nvml.gpus[0], job.gpu_pid)
-    assert (process["uid"], gpu["state"]) == (pwd.getpwnam(alice).pw_uid, "foreign")
+    assert (process["uid"], gpu["state"]) == (uid_of(alice), "foreign")
 
 
 def test_a_process_that_is_dead_is_not_on_the_gpu(make_nvml):
@@ -151,7 +136,7 @@ def test_a_process_of_a_run_belongs_to_its_lease(two, alice):
     assert shown["state"] == "leased" and shown["leases"] == [lease["id"]]
     process = shown["processes"][0]
     assert (process["pid"], process["uid"], process["user"], process["memory_mib"], process["lease"]) == \
-        (pid, pwd.getpwnam(alice).pw_uid, alice, 512, lease["id"])
+        (pid, uid_of(alice), alice, 512, lease["id"])
     assert process["command"].endswith("/gpujob")
     assert alice in daemon.dibs("status").stdout
 
@@ -208,8 +193,8 @@ def test_without_cgroups_the_user_decides(make_nvml, alice, bob):
     other = nvml.job(nvml.gpus[0], user=bob)
     process, _ = wait_process(daemon, nvml.gpus[0], pid)
     foreign, _ = wait_process(daemon, nvml.gpus[0], other.gpu_pid)
-    assert (process["uid"], process["lease"]) == (pwd.getpwnam(alice).pw_uid, lease["id"])
-    assert (foreign["uid"], foreign["lease"]) == (pwd.getpwnam(bob).pw_uid, None)
+    assert (process["uid"], process["lease"]) == (uid_of(alice), lease["id"])
+    assert (foreign["uid"], foreign["lease"]) == (uid_of(bob), None)
 
 
 def test_foreign_use_is_avoided_and_ends_with_its_process(two, alice, bob):

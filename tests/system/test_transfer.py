@@ -3,23 +3,16 @@
 
 import json
 import os
-import pwd
-import shutil
 import signal
-import sqlite3
 import subprocess
 import time
 
 import pytest
-from harness import DEADLINE, cgroup2_mount, demote, read_line, wait_exit
+from harness import DEADLINE, cgroup2_mount, demote, read_line, uid_of, wait_exit
 from test_nvml import gpu_of, wait_gpu, wait_process
 from test_store import disk_daemon, fill, make_room, use_last_block  # noqa: F401 (a fixture)
 
 SECOND = 1_000_000
-
-
-def uid_of(user):
-    return pwd.getpwnam(user).pw_uid
 
 
 def kinds(daemon, lease):
@@ -33,13 +26,6 @@ def call(daemon, method, **parameters):
 
 def is_invalid_parameter(reply, name):
     return (reply["error"], reply["parameters"]["parameter"]) == ("org.varlink.service.InvalidParameter", name)
-
-
-@pytest.fixture
-def two(make_nvml):
-    """Two GPUs, and their running daemon."""
-    nvml, daemon = make_nvml()
-    return nvml, daemon.start()
 
 
 # give
@@ -207,14 +193,8 @@ def test_who_asks_in_the_same_moment_gets_what_is_given_back(daemon):
 
 def stored_list(daemon, lease):
     """The GPUs that a lease lists, as they are on disk."""
-    copy = daemon.directory / "copy"
-    shutil.rmtree(copy, ignore_errors=True)
-    copy.mkdir()
-    for file in daemon.state.glob("dibs.db*"):
-        shutil.copy(file, copy)
-    with sqlite3.connect(copy / "dibs.db") as db:
+    with daemon.database() as db:
         row = db.execute("SELECT only_gpus FROM lease WHERE id = ?", [lease["id"]]).fetchone()
-    db.close()
     return len(row[0].split(","))
 
 
