@@ -8,10 +8,11 @@ import pwd
 import secrets
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
-from harness import cgroup2_mount, remove_cgroup
+from harness import DEADLINE, cgroup2_mount, remove_cgroup
 from site_sensor import Device, SiteSensor
 
 pytestmark = pytest.mark.skipif(cgroup2_mount() is None, reason="no cgroup v2 here")
@@ -91,8 +92,16 @@ def open_to(opener, devices):
     return [index for index, device in enumerate(devices) if opener.may_open(device.path)]
 
 
+def wait_open_to(daemon, opener, devices, wanted):
+    """Cgroups are told of to the daemon, which sees to that between two calls."""
+    end = time.monotonic() + DEADLINE
+    while open_to(opener, devices) != wanted:
+        assert time.monotonic() < end
+        daemon.status()
+
+
 def shown(daemon, site, gpu, *openers):
-    """How these processes are shown on a GPU: [(container, user or None, standing, lease)]."""
+    """How these processes are shown on a GPU: [(container, uid, standing, lease)]."""
     pids = [opener.pid for opener in openers]
     site.tell(gpu, processes=[{"pid": pid, "memory_mib": 10} for pid in pids])
     status = daemon.wait_status(lambda s: [p["pid"] for p in s["gpus"][gpu]["processes"]] == pids)
@@ -104,7 +113,7 @@ def test_a_label_gives_the_gpus_of_its_lease_and_no_others(daemon, site, devices
     trainer = sessions.opener(None, containers.docker("trainer", hold))
     other = sessions.opener(None, containers.docker("other"))
     missed = sessions.opener(None, containers.docker("missed", hold + 1))
-    daemon.status()  # it has seen the cgroups by now
+    wait_open_to(daemon, trainer, devices, [1])
     root = sessions.opener(None, sessions.path)
     assert [open_to(o, devices) for o in (trainer, other, missed, root)] == [[1], [], [], [0, 1]]
     assert shown(daemon, site, 1, trainer, other) == [
@@ -124,7 +133,6 @@ def test_a_label_in_the_slice_of_a_user_gives_nothing(daemon, site, devices, ses
     number = containers.docker("trainer", hold).name
     cgroup = containers.cgroup(number, sessions.path / below.format(name=sessions.slice(bob).name))
     thief = sessions.opener(bob, cgroup)
-    daemon.status()
     assert open_to(thief, devices) == []
     uid = pwd.getpwnam(bob).pw_uid
     assert shown(daemon, site, 0, thief) == [("docker:trainer", uid, "anothers", None)]

@@ -73,12 +73,13 @@ def journal(daemon):
     return [row for row in rows if row[0] in KINDS]
 
 
-def told(hook, kind):
-    """The next event of that kind that the hook was told."""
+def told(hook, kind, never=()):
+    """The next event of that kind that the hook was told; none of those kinds may come before."""
     while True:
         event = json.loads(read_line(hook.reader))["event"]
         if event["kind"] == kind:
             return event
+        assert event["kind"] not in never, event
 
 
 def test_by_which_rule_and_what_is_told(make_nvml, hook, alice, bob, carol):
@@ -133,7 +134,7 @@ def test_many_short_programs_are_one_use(make_nvml, hook, bob, carol):
     assert [row[:2] for row in journal(daemon)] == [("foreign", uid_of(bob))]
     # The guard is off: nobody is told. What comes later is.
     daemon.dibs("admin", "guard", "watch")
-    assert told(hook, "guard")
+    told(hook, "guard", never=KINDS)
     job = nvml.job(nvml.gpus[0], user=carol)
     assert told(hook, "foreign")["uid"] == uid_of(carol)
 

@@ -58,7 +58,7 @@ USED = {
 UNUSED = {
     "does nothing": {},
     "has something in memory": {"memory_used_mib": 900},
-    "one blip of memory": {"memory_used_mib": [100] * 4 + [200] + [100] * 20},
+    "a blip of memory now and then": {"memory_used_mib": [100] * 8 + [200]},
     "tells processes alone": {"utilization": None},
     "tells utilization alone": {"processes": None},
     "tells no memory": {"memory_used_mib": None},
