@@ -62,11 +62,16 @@ struct target {
 struct progress {
 	int64_t since_us; /* ledger time when the first was found; 0 = nobody yet */
 	unsigned told;    /* so many were told */
+	uid_t owner;      /* of the lease; -1 = not known */
+	bool forced;      /* others were there with the consent of the owner */
 };
 
 struct revoke {
 	struct holders *scan; /* owned; NULL = none goes on */
 	struct gpu_set scanned;
+	bool looking;         /* all was scanned, those who were found are looked at */
+	size_t looked;        /* at so many of them */
+	struct gpu_set busy;  /* one of them may not be there */
 	struct gpu_set empty; /* the latest scan found nobody there */
 	sd_event_source *step, *again;
 	struct target targets[TARGETS_MAX];
@@ -83,6 +88,7 @@ void revoke_mark(struct manager *m, const struct lease *lease, const struct gpu_
 		batch_touch_gpu(m, slot);
 		m->pool->gpus[slot].revoking = lease->id;
 		gpu_set_remove(&m->revoke->empty, slot);
+		gpu_set_remove(&m->revoke->scanned, slot); /* what is going on began before */
 		m->revoke->progress[slot] = (struct progress){ 0 };
 	}
 }
@@ -248,16 +254,20 @@ static void press(struct manager *m, unsigned slot, const struct holder *holder,
 
 	if (!target) {
 		target = add_target(m, holder);
-		if (!target)
-			return;
-		tell(m, slot, p, claim);
+		if (target)
+			tell(m, slot, p, claim);
 	}
-	target->seen = true;
+	if (target)
+		target->seen = true;
 	if (progress->since_us == 0)
 		progress->since_us = now_us;
 	if (claim == CLAIM_SYSTEM)
 		return;
 	kill_us = progress->since_us + ask_after_us + grace_us;
+	if (!target && now_us >= kill_us)
+		holder_signal(holder, SIGKILL);
+	if (!target)
+		return;
 	if (target->killed_us > 0 && now_us >= target->killed_us + DOOM_US)
 		doom(m, slot, p);
 	else if (target->killed_us == 0 && now_us >= kill_us)
@@ -268,17 +278,19 @@ static void press(struct manager *m, unsigned slot, const struct holder *holder,
 
 /* --- whom a scan found --- */
 
-/* The lease whose end is enforced there; *ret_owned is what to free. */
-static const struct lease *ended_lease(
-	const struct manager *m, unsigned slot, struct lease **ret_owned)
+/* Whose end of a lease is enforced there. */
+static void learn_owner(struct manager *m, unsigned slot)
 {
+	struct progress *progress = &m->revoke->progress[slot];
 	const struct lease *lease = pool_find(m->pool, m->pool->gpus[slot].revoking);
+	_cleanup_(lease_freep) struct lease *owned = NULL;
 	struct error err = { 0 };
 
-	if (!lease && m->store->ops->get_lease(m->store, m->pool, m->pool->gpus[slot].revoking,
-			      ret_owned, &err) >= 0)
-		lease = *ret_owned;
-	return lease;
+	if (!lease && m->store->ops->get_lease(
+			      m->store, m->pool, m->pool->gpus[slot].revoking, &owned, &err) >= 0)
+		lease = owned;
+	progress->owner = lease ? lease->uid : (uid_t)-1;
+	progress->forced = lease && lease->request.force;
 }
 
 /* By any of the GPUs that share the node. A process outside of a run of its user has no lease, but
@@ -295,49 +307,68 @@ static bool has_right(const struct manager *m, const struct holder *holder, stru
 	return false;
 }
 
-static enum claim claim_of(const struct gpu_process *p, const struct lease *ended)
+static enum claim claim_of(const struct gpu_process *p, uid_t owner)
 {
-	if (ended && p->uid == ended->uid)
+	if (p->uid == owner)
 		return CLAIM_OWNER;
 	return account_is_system(p->uid) ? CLAIM_SYSTEM : CLAIM_STRANGER;
 }
 
-/* Is anybody there who keeps slot from being handed out? */
-static bool look_at(struct manager *m, unsigned slot, const struct lease *ended)
+/* Does it keep GPUs from being handed out? */
+static void look_at(struct manager *m, const struct holder *holder)
+{
+	struct revoke *revoke = m->revoke;
+	struct gpu_process p = { .pid = holder->pid, .memory_mib = GPU_UNKNOWN };
+
+	if (holder->uid == 0 || holder->uid == sensor_user(m->sensor) ||
+		attribution_fill(m, &p) < 0 || p.start_ticks != holder->start_ticks ||
+		has_right(m, holder, &p))
+		return;
+	gpu_set_foreach (slot, &revoke->scanned) {
+		const struct gpu *gpu = &m->pool->gpus[slot];
+		const struct progress *progress = &revoke->progress[slot];
+
+		if (gpu->revoking == 0 || !gpu_has_node(gpu, holder->major, holder->minor) ||
+			(progress->forced && p.uid != progress->owner))
+			continue;
+		press(m, slot, holder, &p, claim_of(&p, progress->owner));
+		gpu_set_add(&revoke->busy, slot);
+	}
+}
+
+static void start_looking(struct manager *m)
+{
+	struct revoke *revoke = m->revoke;
+
+	revoke->looking = true;
+	revoke->looked = 0;
+	revoke->busy = (struct gpu_set){ 0 };
+	gpu_set_foreach (slot, &revoke->scanned)
+		learn_owner(m, slot);
+}
+
+/* At some of those who were found. True: at all of them. */
+static bool look_on(struct manager *m)
 {
 	size_t n;
 	const struct holder *found = holders_found(m->revoke->scan, &n);
-	bool busy = false;
+	int64_t end_us = clock_now(&m->clock) + STEP_US;
 
-	for (size_t i = 0; i < n; i++) {
-		struct gpu_process p = { .pid = found[i].pid, .memory_mib = GPU_UNKNOWN };
-
-		if (!gpu_has_node(&m->pool->gpus[slot], found[i].major, found[i].minor) ||
-			found[i].uid == 0 || found[i].uid == sensor_user(m->sensor) ||
-			attribution_fill(m, &p) < 0 || p.start_ticks != found[i].start_ticks ||
-			has_right(m, &found[i], &p))
-			continue;
-		if (ended && ended->request.force && p.uid != ended->uid)
-			continue;
-		press(m, slot, &found[i], &p, claim_of(&p, ended));
-		busy = true;
-	}
-	return busy;
+	while (m->revoke->looked < n && clock_now(&m->clock) < end_us)
+		look_at(m, &found[m->revoke->looked++]);
+	return m->revoke->looked == n;
 }
 
 static void finish(struct manager *m)
 {
 	struct revoke *revoke = m->revoke;
 	struct gpu_set left, scanned = revoke->scanned;
-	bool busy = false, again = false;
+	bool again = false;
 
 	gpu_set_foreach (slot, &scanned) {
-		_cleanup_(lease_freep) struct lease *owned = NULL;
-
 		if (m->pool->gpus[slot].revoking == 0)
 			continue;
-		if (look_at(m, slot, ended_lease(m, slot, &owned))) {
-			busy = true;
+		if (gpu_set_has(&revoke->busy, slot)) {
 			gpu_set_remove(&revoke->empty, slot);
 			continue;
 		}
@@ -352,10 +383,11 @@ static void finish(struct manager *m)
 		batch_want_pass(m);
 	}
 	forget_unseen(revoke);
+	revoke->looking = false;
 	revoke->scan = holders_free(revoke->scan);
 	left = marked(m);
 	left = gpu_set_minus(left, &scanned);
-	if (busy)
+	if (!gpu_set_empty(&revoke->busy))
 		scan_later(revoke);
 	if (again || !gpu_set_empty(&left))
 		start_scan(m);
@@ -364,19 +396,23 @@ static void finish(struct manager *m)
 static int on_step(sd_event_source *source, void *userdata)
 {
 	struct manager *m = userdata;
-	int r = holders_step(m->revoke->scan, STEP_US);
+	struct revoke *revoke = m->revoke;
+	int r = revoke->looking ? 0 : holders_step(revoke->scan, STEP_US);
 
-	if (r > 0)
-		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-	if (r < 0 && r != m->revoke->problem)
-		log_warning("cannot tell who has GPUs open: %s", strerrordesc_np(-r));
-	m->revoke->problem = r;
-	if (r == 0) {
-		finish(m);
+	if (r < 0) {
+		if (r != revoke->problem)
+			log_warning("cannot tell who has GPUs open: %s", strerrordesc_np(-r));
+		revoke->problem = r;
+		revoke->scan = holders_free(revoke->scan);
+		scan_later(revoke);
 		return 0;
 	}
-	m->revoke->scan = holders_free(m->revoke->scan);
-	scan_later(m->revoke);
+	if (r == 0 && !revoke->looking)
+		start_looking(m);
+	if (r > 0 || !look_on(m))
+		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	revoke->problem = 0;
+	finish(m);
 	return 0;
 }
 
