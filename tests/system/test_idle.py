@@ -58,7 +58,7 @@ USED = {
 UNUSED = {
     "does nothing": {},
     "has something in memory": {"memory_used_mib": 900},
-    "a blip of memory now and then": {"memory_used_mib": [100] * 8 + [200]},
+    "a blip of memory now and then": {"memory_used_mib": [200] + [100] * 8},
     "tells processes alone": {"utilization": None},
     "tells utilization alone": {"processes": None},
     "tells no memory": {"memory_used_mib": None},
