@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,30 +18,13 @@
 #include <sys/wait.h>
 
 #include "base/fd.h"
+#include "base/program.h"
 #include "base/text.h"
 #include "cli/public.h"
 #include "dibs-config.h"
 #include "proto/client.h"
 
 #define READY_MS 20000
-
-/* The program lies beside ours in a build tree, else where it was installed. */
-static char *find_program(void)
-{
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash, *beside = NULL;
-
-	if (n > 0) {
-		self[n] = '\0';
-		slash = strrchr(self, '/');
-		beside = text_format("%.*s/../daemon/dibsd", (int)(slash - self), self);
-	}
-	if (beside && access(beside, X_OK) == 0)
-		return beside;
-	free(beside);
-	return strdup(DIBS_SBINDIR "/dibsd");
-}
 
 static int write_config(const struct own_daemon *daemon, const char *path)
 {
@@ -136,7 +118,7 @@ static char *last_line(char *text)
 static int spawn_dibsd(struct own_daemon *daemon, const char *log, struct error *err)
 {
 	_cleanup_(freep) char *config = text_format("%s/dibs.conf", daemon->directory);
-	_cleanup_(freep) char *program = find_program();
+	_cleanup_(freep) char *program = program_path("../daemon/dibsd", DIBS_SBINDIR "/dibsd");
 	int r = config && program ? write_config(daemon, config) : -ENOMEM;
 
 	snprintf(daemon->socket, sizeof(daemon->socket), "%s/run/socket", daemon->directory);

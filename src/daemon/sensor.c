@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "base/program.h"
 #include "base/text.h"
 #include "daemon/batch.h"
 #include "daemon/inventory.h"
@@ -297,24 +297,6 @@ uid_t sensor_user(const struct sensor *sensor)
 	return sensor->uid == NOBODY ? (uid_t)-1 : sensor->uid;
 }
 
-/* The program lies beside the daemon in a build tree, else where it was installed. */
-static char *find_program(void)
-{
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash, *beside = NULL;
-
-	if (n > 0) {
-		self[n] = '\0';
-		slash = strrchr(self, '/');
-		beside = text_format("%.*s/../sensor/dibs-sensor", (int)(slash - self), self);
-	}
-	if (beside && access(beside, X_OK) == 0)
-		return beside;
-	free(beside);
-	return strdup(DIBS_LIBEXECDIR "/dibs-sensor");
-}
-
 int sensor_new(struct manager *m, const char *sim, struct sensor **ret, struct error *err)
 {
 	struct sensor *sensor = calloc(1, sizeof(*sensor));
@@ -327,7 +309,7 @@ int sensor_new(struct manager *m, const char *sim, struct sensor **ret, struct e
 	sensor->sim = sim;
 	sensor->fd = sensor->pidfd = -1;
 	sensor->pause_us = PAUSE_MIN_US;
-	sensor->program = find_program();
+	sensor->program = program_path("../sensor/dibs-sensor", DIBS_LIBEXECDIR "/dibs-sensor");
 	sensor->sample = sample_new();
 	if (!sensor->program || !sensor->sample)
 		return -ENOMEM;
