@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What administrators may do; the method table lets nobody else in. */
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -98,18 +97,10 @@ static int admin_release(
 	struct manager *m, struct connection *c, const void *parameters, struct error *err)
 {
 	const struct admin_release_parameters *p = parameters;
-	struct lease *lease = pool_find(m->pool, p->id);
+	struct lease *lease = api_find_lease(m, p->id);
 	char reason[GPU_REASON_SIZE];
-	struct verdict v;
+	struct verdict v = lease ? lifecycle_can_release(m, lease) : api_unknown_lease(p->id);
 
-	if (!lease || lease->state == LEASE_ENDED) {
-		v = verdict_make(VERDICT_INVALID, "lease.unknown",
-			"there is no lease #%" PRId64 ", or it has ended", p->id);
-
-		connection_refuse(c, &v);
-		return 0;
-	}
-	v = lifecycle_can_release(m, lease);
 	if (v.kind != VERDICT_OK) {
 		connection_refuse(c, &v);
 		return 0;
@@ -117,9 +108,7 @@ static int admin_release(
 	text_copy(reason, sizeof(reason), p->reason);
 	text_sanitize(reason);
 	lifecycle_release(m, lease, LEASE_END_ADMIN, c->uid, reason);
-	connection_reply(
-		c, json_pack("{s:o}", "lease",
-			   view_lease(m->pool, lease, 0, clock_to_wall_offset(&m->clock))));
+	connection_reply(c, json_pack("{s:o}", "lease", api_view_lease(m, lease)));
 	return 0;
 }
 
