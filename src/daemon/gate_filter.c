@@ -100,37 +100,41 @@ static void allow(
 				  kind, who, gpu->nodes[i].major, gpu->nodes[i].minor });
 }
 
-static void allow_slices(struct filter_gate *gate, const struct gpu *gpu, uid_t uid)
+/* All GPUs of the lease, but those that are open to nobody just now. */
+static void allow_all(struct filter_gate *gate, const struct manager *m, const struct lease *lease,
+	enum devfilter_kind kind, uint64_t who)
+{
+	gpu_set_foreach (slot, &lease->gpus)
+		if (gate_is_open(m, slot))
+			allow(gate, &m->pool->gpus[slot], kind, who);
+}
+
+static void allow_slices(
+	struct filter_gate *gate, const struct manager *m, const struct lease *lease)
 {
 	for (size_t i = 0; i < gate->n_sessions; i++) {
 		_cleanup_(freep) char *path =
-			text_format("%s/user-%u.slice", gate->sessions[i], (unsigned)uid);
+			text_format("%s/user-%u.slice", gate->sessions[i], (unsigned)lease->uid);
 		uint64_t id;
 
 		if (path && devfilter_cgroup_id(path, &id) >= 0)
-			allow(gate, gpu, DEVFILTER_CGROUP, id);
+			allow_all(gate, m, lease, DEVFILTER_CGROUP, id);
 	}
 }
 
 static void add_lease(struct filter_gate *gate, const struct manager *m, const struct lease *lease)
 {
-	uint64_t cgroup = watch_cgroup_id(m, lease->id);
+	uint64_t cgroup = watch_of(lease)->cgroup_id;
 
-	if (cgroup)
+	allow_all(gate, m, lease, DEVFILTER_UID, lease->uid);
+	allow_slices(gate, m, lease);
+	if (cgroup) {
 		add(gate, (struct devfilter_entry){ DEVFILTER_CLOSED, cgroup });
-	gpu_set_foreach (slot, &lease->gpus) {
-		const struct gpu *gpu = &m->pool->gpus[slot];
-
-		if (!gate_is_open(m, slot))
-			continue;
-		allow(gate, gpu, DEVFILTER_UID, lease->uid);
-		allow_slices(gate, gpu, lease->uid);
-		if (cgroup)
-			allow(gate, gpu, DEVFILTER_CGROUP, cgroup);
-		for (size_t i = 0; i < gate->n_scopes; i++)
-			if (gate->scopes[i].lease == lease->id)
-				allow(gate, gpu, DEVFILTER_CGROUP, gate->scopes[i].cgroup_id);
+		allow_all(gate, m, lease, DEVFILTER_CGROUP, cgroup);
 	}
+	for (size_t i = 0; i < gate->n_scopes; i++)
+		if (gate->scopes[i].lease == lease->id)
+			allow_all(gate, m, lease, DEVFILTER_CGROUP, gate->scopes[i].cgroup_id);
 }
 
 static void close_parents(struct filter_gate *gate)

@@ -164,8 +164,6 @@ static int cgroup_watch_new(struct manager *m, int64_t id, const char *path)
 	}
 	cgroup->manager = m;
 	cgroup->id = id;
-	if (devfilter_cgroup_id(path, &cgroup->cgroup_id) < 0)
-		cgroup->cgroup_id = 0;
 	cgroup->next = m->cgroups;
 	m->cgroups = cgroup;
 	r = sd_event_add_inotify(m->event, &cgroup->source, events, IN_MODIFY, on_cgroup, cgroup);
@@ -190,6 +188,8 @@ static int enter_cgroup(struct lease *lease)
 	r = cgroup_create(lease->cgroup);
 	if (r >= 0 && !find(watch->manager, lease->id))
 		r = cgroup_watch_new(watch->manager, lease->id, lease->cgroup);
+	if (r >= 0 && devfilter_cgroup_id(lease->cgroup, &watch->cgroup_id) < 0)
+		watch->cgroup_id = 0;
 	if (r >= 0 && cgroup_populated(lease->cgroup) != 1)
 		r = attach_leader(lease);
 	return r;
@@ -207,13 +207,6 @@ void watch_cgroup(struct lease *lease)
 	if (r < 0 && r != -ESRCH)
 		log_warning("lease %" PRId64 " lives by its first process alone: %s: %s", lease->id,
 			lease->cgroup, strerrordesc_np(-r));
-}
-
-uint64_t watch_cgroup_id(const struct manager *m, int64_t id)
-{
-	const struct cgroup_watch *cgroup = find(m, id);
-
-	return cgroup ? cgroup->cgroup_id : 0;
 }
 
 void watch_check(struct lease *lease)

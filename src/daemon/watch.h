@@ -19,8 +19,9 @@ struct watch {
 	size_t told_position;          /* what that client was last told; 0 = nothing yet */
 	int leader_fd;                 /* pidfd, -1 = not watched, or ended */
 	sd_event_source *leader;
-	char *farewell; /* owned; the sentence for its client when it ended while waiting */
-	bool left;      /* its client went away while it waited */
+	char *farewell;     /* owned; the sentence for its client when it ended while waiting */
+	uint64_t cgroup_id; /* as device filters know it; 0 = it has none */
+	bool left;          /* its client went away while it waited */
 	bool leader_ended;
 	bool touched; /* is among the changes of the batch */
 	bool stored;  /* the store knows this lease */
@@ -33,7 +34,6 @@ struct cgroup_watch {
 	struct cgroup_watch *next;
 	int64_t id; /* of the lease */
 	char *path;
-	uint64_t cgroup_id; /* as device filters know it; 0 = not known */
 	sd_event_source *source;
 };
 
@@ -54,9 +54,6 @@ const struct lease *watch_around(const struct manager *m, pid_t pid);
 /* Makes the cgroup of a run, moves the leader in unless it was there already, and watches it.
  * Failing is no error: then the leader alone decides, and the log says so. */
 void watch_cgroup(struct lease *lease);
-
-/* The cgroup of a lease as device filters know it, 0 = it has none. */
-uint64_t watch_cgroup_id(const struct manager *m, int64_t id);
 
 /* Watches the leader from now on, and ends the lease if no sign of life is left. What cannot be
  * told for want of descriptors or memory counts as living. Only for runs that hold GPUs. */

@@ -48,7 +48,8 @@ def opening(make_daemon, config):
 
 def told(daemon, lease, opener):
     """The lines of the journal that say that a process was to let go of a lease's GPU."""
-    return [e for e in daemon.lease(lease)["events"] if e["kind"] == "revoked" and f"process {opener.pid} " in e["detail"]]
+    return [event for event in daemon.lease(lease)["events"]
+            if event["kind"] == "revoked" and f"process {opener.pid} " in event["detail"]]
 
 
 def test_who_let_go_once_is_asked_anew_the_next_time(opening, sessions, alice, devices):
