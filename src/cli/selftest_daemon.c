@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "base/program.h"
 #include "base/text.h"
+#include "cli/gpu.h"
 #include "cli/public.h"
 #include "dibs-config.h"
 #include "proto/client.h"
@@ -145,16 +146,16 @@ int own_daemon_status(const struct own_daemon *daemon, json_t **ret, struct erro
 static int learn_gpu(struct own_daemon *daemon, struct error *err)
 {
 	_cleanup_(json_decrefp) json_t *status = NULL;
+	unsigned major;
 	json_t *gpu;
-	const char *node;
 	int r = own_daemon_status(daemon, &status, err);
 
 	if (r < 0)
 		return r;
 	gpu = json_array_get(json_object_get(status, "gpus"), 0);
 	text_copy(daemon->gpu, sizeof(daemon->gpu), wire_text(gpu, "uuid"));
-	node = json_string_value(json_array_get(json_object_get(gpu, "nodes"), 0));
-	if (!node || sscanf(node, "%*u:%u", &daemon->minor) != 1)
+	if (!gpu_parse_node(
+		    json_array_get(json_object_get(gpu, "nodes"), 0), &major, &daemon->minor))
 		return error_set(err, -ENODEV, "selftest.node",
 			"the dibsd that was started knows no device node of its GPU");
 	return 0;

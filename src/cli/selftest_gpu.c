@@ -11,6 +11,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/text.h"
+#include "cli/gpu.h"
 #include "cli/public.h"
 #include "cli/selftest.h"
 #include "cli/selftest_try.h"
@@ -38,11 +39,11 @@ static const struct {
 /* The device of a node, as it is called where its driver is. */
 static bool find_node(json_t *gpu, char *ret, size_t size)
 {
-	const char *text = json_string_value(json_array_get(json_object_get(gpu, "nodes"), 0));
+	json_t *first = json_array_get(json_object_get(gpu, "nodes"), 0);
 	unsigned major, minor;
 	struct stat st;
 
-	if (!text || sscanf(text, "%u:%u", &major, &minor) != 2)
+	if (!gpu_parse_node(first, &major, &minor))
 		return false;
 	if (major == NVIDIA_MAJOR)
 		snprintf(ret, size, "/dev/nvidia%u", minor);
@@ -64,7 +65,7 @@ static json_t *choose(json_t *status, char *node, size_t size, struct report *re
 		if (!find_node(gpu, node, size))
 			continue;
 		any = true;
-		if (strcmp(wire_text(gpu, "state"), "free") == 0)
+		if (gpu_has_state(gpu, "free"))
 			return gpu;
 	}
 	gate_untried(report, GATE_GPU, "%s",

@@ -26,12 +26,12 @@ static bool found(const struct scene *scene, enum claim claim, struct user *user
 	return false;
 }
 
-bool try_open(const struct scene *scene, enum claim claim, struct user *user)
+static bool try_open(const struct scene *scene, enum claim claim, struct user *user)
 {
 	return found(scene, claim, user, user_open(user, scene->node), true);
 }
 
-bool try_shut(const struct scene *scene, enum claim claim, struct user *user)
+static bool try_shut(const struct scene *scene, enum claim claim, struct user *user)
 {
 	return found(scene, claim, user, user_open(user, scene->node), false);
 }

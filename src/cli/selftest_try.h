@@ -22,11 +22,6 @@ struct scene {
 
 void try_claims(const struct scene *scene);
 
-/* That user (holder or other) can open the node, or cannot, belongs to the claim. False: it does
- * not hold. Both add to what was found before: who has failed stays so. */
-bool try_open(const struct scene *scene, enum claim claim, struct user *user);
-bool try_shut(const struct scene *scene, enum claim claim, struct user *user);
-
 /* Takes a lease of the GPU for the holder; returns it, or 0 after saying why not. */
 int64_t try_reserve(const struct scene *scene);
 bool try_release(const struct scene *scene, int64_t lease);
