@@ -164,4 +164,5 @@ def test_processes_of_a_rootless_container_are_those_of_its_user(daemon, site, s
     finally:
         remove_cgroup(slices / f"user-{uid}.slice")
         if made:
-            slices.rmdir()
+            with contextlib.suppress(OSError):  # another run has a user in there
+                slices.rmdir()
