@@ -28,13 +28,12 @@ class Containers:
         self.parent.mkdir()
         self.known = []
         self.made = [path for path in (DOCKER.parent, DOCKER) if not path.exists()]
-        DOCKER.mkdir(parents=True, exist_ok=True)
 
     def docker(self, name, lease=None, parent=None):
         """The cgroup of a new container, labelled with a lease."""
         number = secrets.token_hex(32)
         labels = {"dibs.lease": str(lease)} if lease else {}
-        (DOCKER / number).mkdir(mode=0o700)
+        (DOCKER / number).mkdir(mode=0o700, parents=True)
         self.known.append(DOCKER / number)
         (DOCKER / number / "config.v2.json").write_text(json.dumps({"Name": f"/{name}", "Config": {"Labels": labels}}))
         return self.cgroup(f"docker-{number}.scope", parent)
