@@ -263,6 +263,11 @@ class Daemon:
     def status(self):
         return json.loads(self.dibs("status", "--json").stdout)
 
+    def nodes(self):
+        """The device nodes of its simulated GPUs, by index."""
+        gpus = sorted(self.status()["gpus"], key=lambda gpu: gpu["index"])
+        return [self.state / "dev" / f"nvidia{gpu['nodes'][0].split(':')[1]}" for gpu in gpus]
+
     def leases(self, **conditions):
         """Leases with these values, as {"id": ..., ...}."""
         return [l for l in self.status()["leases"] if all(l[k] == v for k, v in conditions.items())]

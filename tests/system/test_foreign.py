@@ -3,10 +3,8 @@
 
 import json
 import os
-import pwd
 import shutil
 import signal
-import sqlite3
 import subprocess
 import tempfile
 import time
@@ -14,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from fake_nvml import wait_ready
-from harness import DEADLINE, cgroup2_mount, demote, process_with_pid, read_line, wait_exit
+from harness import DEADLINE, cgroup2_mount, demote, process_with_pid, read_line, uid_of, wait_exit
 from site_sensor import Device, SiteSensor
 from test_hook import Hook
 from test_nvml import gpu_of, wait_gpu, wait_process
@@ -58,19 +56,9 @@ def spawn():
         process.stdout.close()
 
 
-def uid_of(user):
-    return pwd.getpwnam(user).pw_uid
-
-
 def journal(daemon):
     """Foreign use as (kind, uid, gpu, lease, detail)."""
-    copy = daemon.directory / "copy"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(daemon.state, copy, ignore=shutil.ignore_patterns("dev"))
-    with sqlite3.connect(copy / "dibs.db") as db:
-        rows = db.execute("SELECT kind, uid, gpu, lease, detail FROM event ORDER BY id").fetchall()
-    db.close()
-    return [row for row in rows if row[0] in KINDS]
+    return daemon.journal("uid", "gpu", "lease", "detail", kinds=KINDS)
 
 
 def told(hook, kind, never=()):

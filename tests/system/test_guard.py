@@ -61,20 +61,9 @@ def opening(make_daemon, sessions, exec_sensor, devices):
     return daemon
 
 
-def node(daemon, index):
-    """The node of a GPU."""
-    gpu = next(g for g in daemon.status()["gpus"] if g["index"] == index)
-    minor = gpu["nodes"][0].split(":")[1]
-    return daemon.state / "dev" / f"nvidia{minor}"
-
-
-def nodes(daemon):
-    return [node(daemon, index) for index in range(len(daemon.status()["gpus"]))]
-
-
 def open_to(opener, daemon):
     """Indices of the GPUs that a process can open."""
-    return [index for index, path in enumerate(nodes(daemon)) if opener.may_open(path)]
+    return [index for index, path in enumerate(daemon.nodes()) if opener.may_open(path)]
 
 
 def test_status_says_what_is_in_force(guarded):
@@ -98,7 +87,7 @@ def test_a_run_sees_its_gpus_and_not_those_of_another_lease(guarded, sessions, a
     inside = guarded.popen("run", "--gpu", "3", "--", "/usr/bin/python3", "-c", OPENER, user=alice,
                            stdin=subprocess.PIPE)
     outside = sessions.opener(alice)
-    for index, path in enumerate(nodes(guarded)):
+    for index, path in enumerate(guarded.nodes()):
         inside.stdin.write(f"open {path}\n".encode())
         assert read_line(inside.stdout).strip() == ("ENXIO" if index == 3 else "EPERM")
     assert open_to(outside, guarded) == [0, 3]
@@ -118,7 +107,7 @@ def test_a_run_within_a_run_has_its_own(guarded, alice):
               "if sys.argv[3]: subprocess.run([sys.argv[3], 'run', '--gpu', '1', '--', sys.executable, '-c', sys.argv[4],"
               " sys.argv[1], sys.argv[2], '', ''], check=True)\n")
     dibs = guarded.programs["dibs"]
-    out = guarded.dibs("run", "--gpu", "0", "--", "/usr/bin/python3", "-c", script, node(guarded, 0), node(guarded, 1),
+    out = guarded.dibs("run", "--gpu", "0", "--", "/usr/bin/python3", "-c", script, *guarded.nodes()[:2],
                        dibs, script, user=alice).stdout
     assert out == "True False\nFalse True\n"
 
@@ -258,7 +247,7 @@ def test_a_crash_between_release_and_end_forgets_nothing(opening, sessions, alic
 def test_the_death_of_the_daemon_opens_and_shuts_nothing(guarded, sessions, alice, bob):
     guarded.reserve("--gpu", "0", user=alice)
     a, b = sessions.opener(alice), sessions.opener(bob)
-    paths = nodes(guarded)
+    paths = guarded.nodes()
     guarded.kill()
     assert [a.may_open(p) for p in paths] == [True, False, False, False]
     assert not any(b.may_open(p) for p in paths)
@@ -312,7 +301,7 @@ def test_crashes_at_any_moment(guarded, sessions, alice, bob, carol):
     """kill -9 of the daemon during grants and releases: never a GPU open to two, never a holder locked out."""
     users = [alice, bob, carol]
     openers = {user: sessions.opener(user) for user in users}
-    paths = nodes(guarded)
+    paths = guarded.nodes()
     random.seed(20)
     for _ in range(150):
         clients = [guarded.popen("reserve", "-g", str(random.randint(1, 2)), "--no-wait", user=user) for user in users]
@@ -336,7 +325,7 @@ def test_crashes_at_any_moment(guarded, sessions, alice, bob, carol):
 def test_switching_under_load(guarded, sessions, alice, bob):
     """The mode changes while leases come and go; in the end the gate says what the leases say."""
     users = {alice: sessions.opener(alice), bob: sessions.opener(bob)}
-    paths = nodes(guarded)
+    paths = guarded.nodes()
     for round in range(20):
         clients = [guarded.popen("reserve", "--no-wait", user=user) for user in users]
         guarded.dibs("admin", "guard", ["off", "watch", "deny"][round % 3])

@@ -4,7 +4,7 @@
 import subprocess
 
 import pytest
-from test_guard import check_gate, node, nodes, open_to
+from test_guard import check_gate, open_to
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def test_what_others_change_is_put_back(guarded, sessions, alice, bob):
     """Whatever does it (udev, nvidia-modprobe, an administrator): with the next change of a lease, or on the timer."""
     guarded.reserve("--gpu", "0", user=alice)
     a, b = sessions.opener(alice), sessions.opener(bob)
-    subprocess.run(["chmod", "0666", node(guarded, 0)], check=True)
-    assert b.may_open(node(guarded, 0))
+    subprocess.run(["chmod", "0666", guarded.nodes()[0]], check=True)
+    assert b.may_open(guarded.nodes()[0])
     guarded.wait_log("somebody else had changed the permissions")
     assert open_to(a, guarded) == [0] and open_to(b, guarded) == []
 
@@ -37,7 +37,7 @@ def test_what_others_change_is_put_back(guarded, sessions, alice, bob):
 def test_the_death_of_the_daemon_opens_and_shuts_nothing(guarded, sessions, alice, bob):
     guarded.reserve("--gpu", "0", user=alice)
     openers = {alice: sessions.opener(alice), bob: sessions.opener(bob)}
-    paths = nodes(guarded)
+    paths = guarded.nodes()
     guarded.kill()
     check_gate(openers, paths, {0: alice})
     guarded.start()
@@ -60,7 +60,7 @@ def test_off_opens_also_after_a_crash_and_by_configuration(guarded, sessions, al
 def test_from_one_method_to_the_other(guarded, sessions, alice, bob):
     guarded.reserve("--gpu", "0", user=alice)
     openers = {alice: sessions.opener(alice), bob: sessions.opener(bob)}
-    paths = nodes(guarded)
+    paths = guarded.nodes()
     for method in ("filter", "acl", "filter"):
         guarded.kill()
         guarded.write_config(f"[guard]\nmode = deny\nmethod = {method}\nsession-cgroups = {sessions.path}\n")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from harness import DEADLINE, cgroup2_mount, read_line
+from site_sensor import SiteSensor
 
 pytestmark = pytest.mark.skipif(cgroup2_mount() is None, reason="no cgroup v2 here")
 
@@ -148,13 +149,9 @@ def real_gpu(base_directory):
         pytest.skip("the driver made that node: no NVIDIA driver can be played here")
     os.mknod(path, stat.S_IFCHR, number)
     path.chmod(0o666)
-    program = base_directory / "gpu-sensor"
-    gpu = {"uuid": "GPU-real", "model": "Real", "pci": "0000:01:00.0", "vendor": "nvidia", "index": 0, "minor": 240,
-           "memory_mib": 1024, "memory_used_mib": 0, "utilization": 0, "temperature_c": 30, "power_w": 10,
-           "links": ["internal"], "processes": [], "nodes": ["195:240"]}
-    program.write_text(f"#!/bin/sh\nwhile :; do echo '{json.dumps({'gpus': [gpu]})}'; sleep 1; done\n")
-    program.chmod(0o755)
-    yield program
+    site = SiteSensor(base_directory, 1)
+    site.tell(0, vendor="nvidia", minor=os.minor(number), nodes=[f"{os.major(number)}:{os.minor(number)}"])
+    yield site.program
     path.unlink()
 
 

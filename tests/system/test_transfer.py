@@ -97,7 +97,7 @@ def test_the_gate_follows_who_has_it(make_daemon, sessions, alice, bob):
                          config=f"[guard]\nmode = deny\nsession-cgroups = {sessions.path}\n").start()
     a, b = sessions.opener(alice), sessions.opener(bob)
     hold = daemon.reserve("-g", "2", user=alice)
-    nodes = [daemon.state / "dev" / f"nvidia{gpu['nodes'][0].split(':')[1]}" for gpu in daemon.status()["gpus"]]
+    nodes = daemon.nodes()
 
     def wait_open(opener, *expected):
         """The gate opens when a scan has found nobody of those who were there before."""
