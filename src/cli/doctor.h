@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "model/nvreg.h"
 
 enum health {
 	HEALTH_OK,
@@ -53,6 +54,9 @@ bool host_has_systemd(const struct host *host);
 /* Where a file system of this type is mounted (at path, unless that is NULL); false if nowhere. */
 bool host_mount(
 	const struct host *host, const char *type, const char *path, char *ret, size_t size);
+
+/* What the NVIDIA driver says of its device nodes; false: it is not there. */
+bool host_nvreg(const struct host *host, struct nvreg *ret);
 
 /* The mode of the guard, and its method or "". */
 bool host_guard_is(const struct host *host, const char *mode, const char *method);

@@ -14,7 +14,6 @@
 #include "cli/gpu.h"
 #include "cli/public.h"
 #include "model/gpu.h"
-#include "model/nvreg.h"
 
 #define MODPROBE_PATH "usr/bin/nvidia-modprobe"
 
@@ -171,12 +170,8 @@ static bool acl_holds(const struct host *host)
 {
 	const char *problem, *fix;
 	struct nvreg nvreg;
-	char text[16384];
 
-	if (read_file_at(host->root, "proc/driver/nvidia/params", text, sizeof(text)) < 0)
-		return false;
-	nvreg_parse(text, &nvreg);
-	return nvreg_acl_holds(&nvreg, &problem, &fix);
+	return host_nvreg(host, &nvreg) && nvreg_acl_holds(&nvreg, &problem, &fix);
 }
 
 static void look_modprobe(const struct host *host, struct finding *finding)

@@ -13,7 +13,6 @@
 #include "base/text.h"
 #include "cli/doctor.h"
 #include "cli/public.h"
-#include "model/nvreg.h"
 
 #define BPFFS    "/sys/fs/bpf"
 #define PIN_ROOT "sys/fs/bpf"
@@ -26,13 +25,11 @@ static void look_nvreg(const struct host *host, struct finding *finding)
 	bool acl = host_guard_is(host, "deny", "acl");
 	const char *problem, *fix;
 	struct nvreg nvreg;
-	char text[16384];
 
-	if (read_file_at(host->root, "proc/driver/nvidia/params", text, sizeof(text)) < 0) {
+	if (!host_nvreg(host, &nvreg)) {
 		finding_set(finding, HEALTH_SKIPPED, "no NVIDIA driver, so no settings of it");
 		return;
 	}
-	nvreg_parse(text, &nvreg);
 	if (nvreg_acl_holds(&nvreg, &problem, &fix)) {
 		finding_set(finding, HEALTH_OK,
 			"the settings of the NVIDIA driver leave ACLs alone (mode %04o%s)",

@@ -59,6 +59,16 @@ bool host_mount(const struct host *host, const char *type, const char *path, cha
 	return false;
 }
 
+bool host_nvreg(const struct host *host, struct nvreg *ret)
+{
+	char text[16384];
+
+	if (read_file_at(host->root, "proc/driver/nvidia/params", text, sizeof(text)) < 0)
+		return false;
+	nvreg_parse(text, ret);
+	return true;
+}
+
 bool host_guard_is(const struct host *host, const char *mode, const char *method)
 {
 	return strcmp(wire_text(host->status, "guard"), mode) == 0 &&
