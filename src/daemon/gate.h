@@ -4,8 +4,6 @@
 
 #include "daemon/manager.h"
 
-#define NODE_DIRECTORY "/dev"
-
 struct gate {
 	const char *name;  /* "filter", "acl" */
 	int64_t verify_us; /* apply again so often, for others may have undone it; 0 = never */
@@ -27,7 +25,7 @@ int gate_acl_open(struct manager *m, struct gate **ret, struct error *err);
 int gate_filter_remove(struct manager *m, struct error *err);
 int gate_acl_remove(struct manager *m, struct error *err);
 
-/* Is the GPU open to the holder of lease? Nobody gets in while something is being revoked. */
+/* May whoever has the GPU open it? Nobody gets in while something is being revoked. */
 static inline bool gate_is_open(const struct manager *m, unsigned slot)
 {
 	return m->pool->gpus[slot].revoking == 0;

@@ -25,6 +25,7 @@
 #define PARAMS_FILE "/proc/driver/nvidia/params"
 #define UIDS_MAX    32 /* a card has 7 MIG instances at most; and the sensor */
 #define NODES_MAX   (GPU_MAX * GPU_NODES_MAX)
+#define NODES_PATH  "/dev"
 
 /* One node, and who may open it. */
 struct wanted {
@@ -123,8 +124,7 @@ static int do_all(const struct manager *m, const struct wanted *all, size_t n, s
 		int r;
 
 		work->wanted = &all[i];
-		r = acl_find_nodes(
-			NODE_DIRECTORY, all[i].node.major, all[i].node.minor, do_node, work);
+		r = acl_find_nodes(NODES_PATH, all[i].node.major, all[i].node.minor, do_node, work);
 		if (r >= 0 && own)
 			r = acl_find_nodes(
 				own, all[i].node.major, all[i].node.minor, do_node, work);
