@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/parse.h"
 #include "base/text.h"
 #include "daemon/attribution.h"
 #include "daemon/batch.h"
@@ -16,6 +17,9 @@
 #include "daemon/server.h"
 #include "policy/admit.h"
 #include "priv/process.h"
+
+#define CHANGES_MAX 20 /* of a GPU, within CHANGES_US */
+#define CHANGES_US  (INT64_C(3600) * USEC_PER_SEC)
 
 static const struct gpu_process *find_process(const struct gpu *gpu, pid_t pid, uint64_t ticks)
 {
@@ -127,15 +131,27 @@ static void take_nodes(struct manager *m, unsigned slot, const struct gpu *seen)
 	gpu->n_nodes = n;
 }
 
-/* Journals a GPU that went or came back. */
-static void note_change(struct manager *m, const struct gpu *gpu, bool worked)
+/* Journals a GPU that went or came back. Security: one that does so without end, or a sensor that
+ * says so, must not fill the journal; in the end it says how things are. */
+static void note_change(struct manager *m, struct gpu *gpu)
 {
-	if (gpu_works(gpu) == worked)
+	int64_t now_us = clock_now(&m->clock);
+	bool lost = !gpu_works(gpu);
+
+	if (gpu->told_lost == lost)
 		return;
-	batch_event(m, worked ? EVENT_GPU_LOST : EVENT_GPU_BACK, 0, EVENT_NOBODY, gpu->uuid,
-		gpu->fault);
-	log_warning("GPU %d (%s) %s%s", gpu->index, gpu->uuid, worked ? "is lost" : "is back",
-		!worked         ? ""
+	if (now_us - gpu->changes_since_us > CHANGES_US) {
+		gpu->changes_since_us = now_us;
+		gpu->changes = 0;
+	}
+	if (gpu->changes == CHANGES_MAX)
+		return;
+	gpu->changes++;
+	gpu->told_lost = lost;
+	batch_event(
+		m, lost ? EVENT_GPU_LOST : EVENT_GPU_BACK, 0, EVENT_NOBODY, gpu->uuid, gpu->fault);
+	log_warning("GPU %d (%s) %s%s", gpu->index, gpu->uuid, lost ? "is lost" : "is back",
+		!lost           ? ""
 		: gpu->fault[0] ? ": see 'dibs status'"
 				: ": the sensor does not see it");
 }
@@ -156,8 +172,9 @@ static int slot_for(struct manager *m, const struct gpu *seen, bool *ret_new)
 	if (slot >= 0)
 		return slot;
 	slot = pool_add_gpu(m->pool, seen->uuid);
-	if (slot < 0)
+	if (slot < 0 && !m->too_many_gpus)
 		log_error("more than %d GPUs: %s is left out", GPU_MAX, seen->uuid);
+	m->too_many_gpus |= slot < 0;
 	return slot;
 }
 
@@ -187,14 +204,13 @@ static bool take_seen(
 	bool any_new = false;
 
 	for (unsigned i = 0; i < sample->n_gpus; i++) {
-		bool is_new, worked;
+		bool is_new;
 		struct gpu *gpu;
 
 		slots[i] = slot_for(m, &sample->gpus[i], &is_new);
 		if (slots[i] < 0)
 			continue;
 		gpu = &m->pool->gpus[slots[i]];
-		worked = gpu_works(gpu) || is_new || !m->serving;
 		gpu_set_add(ret_seen, (unsigned)slots[i]);
 		take_metrics(gpu, &sample->gpus[i]);
 		health_look(m, (unsigned)slots[i]);
@@ -206,7 +222,7 @@ static bool take_seen(
 			batch_event(m, EVENT_GPU_SEEN, 0, EVENT_NOBODY, gpu->uuid, gpu->model);
 			any_new = true;
 		}
-		note_change(m, gpu, worked);
+		note_change(m, gpu);
 	}
 	return any_new;
 }
@@ -215,14 +231,15 @@ static void mark_unseen(struct manager *m, const struct gpu_set *seen, const cha
 {
 	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
 		struct gpu *gpu = &m->pool->gpus[slot];
-		bool worked = gpu_works(gpu);
 
 		if (gpu_set_has(seen, slot))
 			continue;
+		if (!gpu->present && !m->serving) /* it was lost before we were started */
+			gpu->told_lost = true;
 		gpu->present = false;
 		text_copy(gpu->fault, sizeof(gpu->fault), why);
 		gpu->n_processes = 0;
-		note_change(m, gpu, worked);
+		note_change(m, gpu);
 	}
 }
 

@@ -55,6 +55,7 @@ struct manager {
 	struct rate rate;             /* of calls that change something */
 	struct accounts accounts;     /* whose limits a uid counts against */
 	char *state;                  /* the state directory; owned */
+	bool too_many_gpus;           /* was logged */
 	bool cgroups_changed;         /* since the gate looked: some came or went */
 	bool sim;                     /* the GPUs do not exist */
 	char host[65];

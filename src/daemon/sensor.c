@@ -24,6 +24,7 @@
 
 #define PAUSE_MIN_US (1 * USEC_PER_SEC) /* before a new start; doubled each time it fails */
 #define PAUSE_MAX_US (60 * USEC_PER_SEC)
+#define PACE         4 /* lines that are taken in an interval, at most */
 #define NOBODY       65534
 #define REAP_MS      1000 /* a killed sensor that hangs in a driver may take forever to end */
 
@@ -36,7 +37,8 @@ struct sensor {
 	pid_t pid; /* 0 = none runs */
 	int pidfd, fd;
 	sd_event_source *output, *exit, *silence, *restart;
-	char *line; /* owned; what was read of the line that is being read */
+	sd_event_source *pace; /* until the next line is taken; the output is not read meanwhile */
+	char *line;            /* owned; what was read of the line that is being read */
 	size_t size, allocated;
 	int64_t pause_us;
 	bool paused, ready;
@@ -78,27 +80,51 @@ static int take_line(struct sensor *sensor, const char *line, size_t size)
 	return 0;
 }
 
-static int take_lines(struct sensor *sensor)
-{
-	char *start = sensor->line, *end;
-
-	while ((end = memchr(start, '\n', sensor->size - (size_t)(start - sensor->line)))) {
-		int r = take_line(sensor, start, (size_t)(end - start));
-
-		if (r < 0)
-			return r;
-		start = end + 1;
-	}
-	sensor->size -= (size_t)(start - sensor->line);
-	memmove(sensor->line, start, sensor->size);
-	return 0;
-}
-
 /* Whatever else it sent is not read; its exit follows. */
 static void distrust(struct sensor *sensor)
 {
 	kill(sensor->pid, SIGKILL);
 	sd_event_source_set_enabled(sensor->output, SD_EVENT_OFF);
+	sd_event_source_set_enabled(sensor->pace, SD_EVENT_OFF);
+}
+
+/* Returns 1 if there was a whole line, 0 if there is more to be read. */
+static int take_first_line(struct sensor *sensor)
+{
+	char *end = sensor->size > 0 ? memchr(sensor->line, '\n', sensor->size) : NULL;
+	size_t size = end ? (size_t)(end - sensor->line) : 0;
+	int r;
+
+	if (!end)
+		return 0;
+	r = take_line(sensor, sensor->line, size);
+	sensor->size -= size + 1;
+	memmove(sensor->line, end + 1, sensor->size);
+	return r < 0 ? r : 1;
+}
+
+/* Security: one that sends without end must not keep the loop from all else, nor fill the journal;
+ * it has to wait. */
+static void go_on(struct sensor *sensor)
+{
+	int r = take_first_line(sensor);
+
+	if (r < 0)
+		distrust(sensor);
+	if (r < 0 || sensor->renewed)
+		return;
+	sd_event_source_set_enabled(sensor->output, r > 0 ? SD_EVENT_OFF : SD_EVENT_ON);
+	if (r == 0)
+		return;
+	sd_event_source_set_time_relative(
+		sensor->pace, (uint64_t)sensor->manager->config->sensor_interval_us / PACE);
+	sd_event_source_set_enabled(sensor->pace, SD_EVENT_ONESHOT);
+}
+
+static int on_pace(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	go_on(userdata);
+	return 0;
 }
 
 static int on_output(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -121,8 +147,7 @@ static int on_output(sd_event_source *source, int fd, uint32_t revents, void *us
 	n = read(fd, sensor->line + sensor->size, sensor->allocated - sensor->size);
 	if (n > 0) {
 		sensor->size += (size_t)n;
-		if (take_lines(sensor) < 0)
-			distrust(sensor);
+		go_on(sensor);
 	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
 		sd_event_source_set_enabled(source, SD_EVENT_OFF); /* its exit follows */
 	}
@@ -134,6 +159,7 @@ static void forget_process(struct sensor *sensor)
 	sensor->output = sd_event_source_disable_unref(sensor->output);
 	sensor->exit = sd_event_source_disable_unref(sensor->exit);
 	sd_event_source_set_enabled(sensor->silence, SD_EVENT_OFF);
+	sd_event_source_set_enabled(sensor->pace, SD_EVENT_OFF);
 	closep(&sensor->fd);
 	closep(&sensor->pidfd);
 	sensor->fd = sensor->pidfd = -1;
@@ -320,6 +346,11 @@ int sensor_new(struct manager *m, const char *sim, struct sensor **ret, struct e
 		r = sd_event_add_time_relative(
 			m->event, &sensor->restart, CLOCK_BOOTTIME, 0, 0, on_restart, sensor);
 	if (r >= 0)
+		r = sd_event_add_time_relative(
+			m->event, &sensor->pace, CLOCK_BOOTTIME, 0, 0, on_pace, sensor);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(sensor->pace, SD_EVENT_OFF);
+	if (r >= 0)
 		r = sd_event_source_set_enabled(sensor->restart, SD_EVENT_OFF);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(sensor->silence, SD_EVENT_OFF);
@@ -339,6 +370,7 @@ struct sensor *sensor_free(struct sensor *sensor)
 	forget_process(sensor);
 	sd_event_source_disable_unref(sensor->silence);
 	sd_event_source_disable_unref(sensor->restart);
+	sd_event_source_disable_unref(sensor->pace);
 	sample_free(sensor->sample);
 	free(sensor->line);
 	free(sensor->program);

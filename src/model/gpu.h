@@ -123,6 +123,9 @@ struct gpu {
 
 	/* Of the latest sample: */
 	bool present;
+	bool told_lost;              /* as the journal has it */
+	unsigned changes;            /* of that, told ... */
+	int64_t changes_since_us;    /* ... since then (ledger time) */
 	char fault[GPU_REASON_SIZE]; /* why the hardware is not to be used; empty = healthy */
 	int64_t memory_used_mib;
 	int utilization; /* percent */

@@ -5,6 +5,7 @@ theirs."""
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 
@@ -251,3 +252,31 @@ def test_who_was_let_in_through_a_shared_node_lives(make_opening, sessions, alic
     wait_exit(a.process)
     wait_free(daemon)
     assert b.alive()
+
+
+# A sensor that tells all that it knows as fast as it can, and that it is all gone.
+ROGUE = """#!/usr/bin/python3
+import json, os
+gpus = [{"uuid": "GPU-0", "model": "M", "pci": "", "vendor": "nvidia", "index": 0, "minor": 0, "memory_mib": None,
+         "memory_used_mib": None, "utilization": None, "temperature_c": None, "power_w": None, "links": ["internal"],
+         "processes": []}]
+lines = (json.dumps({"gpus": gpus}) + "\\n" + json.dumps({"error": "gone"}) + "\\n").encode()
+while True:
+    os.write(1, lines)
+"""
+
+
+def test_a_sensor_that_sends_without_end_keeps_nobody_from_answers(make_daemon, programs, base_directory):
+    true_one = base_directory / "true-sensor"
+    shutil.copy2(programs["sensor"], true_one)
+    try:
+        programs["sensor"].write_text(ROGUE)
+        daemon = make_daemon(sim=None, config="[sensor]\ninterval = 1s\n").start()
+        with daemon.varlink() as watch:
+            watch.send("org.dibs.GetStatus", more=True)
+            states = [watch.receive()["parameters"]["gpus"][0]["state"] for _ in range(16)]
+        assert set(states) == {"free", "lost"}
+        assert daemon.drain_log().count("is lost") <= 10
+        daemon.stop()
+    finally:
+        shutil.copy2(true_one, programs["sensor"])
