@@ -75,10 +75,9 @@ const struct verb verbs[] = {
 	{ "doctor", "", "Say what is wrong on this host, and what mends it", NULL,
 		OPT_BIT(OPT_JSON), .run = verb_doctor },
 	{ "selftest", "[CGROUP]", "Prove on this machine that the guard keeps others off",
-		"For root. Tries it with GPUs, users and a dibsd of its own, which are gone again at "
-		"the\n"
-		"end; and, if dibsd runs and guards, for some seconds with a GPU that is free. "
-		"CGROUP is\n"
+		"For root. Tries it with GPUs, users and a dibsd of its own, which are gone again\n"
+		"at the end; and, if dibsd runs and guards, for some seconds with a GPU that is\n"
+		"free. CGROUP is "
 		"one of session-cgroups, unless user.slice is.",
 		OPT_BIT(OPT_JSON), .max_words = 1, .run = verb_selftest },
 	{ 0 },

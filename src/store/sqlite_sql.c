@@ -12,7 +12,7 @@
 	"id, kind, state, ended_by, uid, n_gpus, only_gpus, types, min_memory_mib, "           \
 	"duration_us, wait_us, forced, note, command, submitted_us, wait_until_us, since_us, " \
 	"until_us, kill_us, ended_us, pid, start_ticks, cgroup, gpus"
-#define GPU_COLUMNS                                                                    \
+#define GPU_COLUMNS                                                                           \
 	"uuid, model, pci, vendor, number, minor, nodes, memory_mib, drained, drain_reason, " \
 	"revoking, trusted_since_us, free_since_us, recent"
 #define EVENT_COLUMNS "at_us, wall_us, kind, lease, uid, gpu, detail"

@@ -41,7 +41,6 @@
 #define NODE_OF_ROOT  "node"
 #define NODE_OF_USERS "/dev/full"
 
-
 static char directory[] = "/tmp/test-holders-XXXXXX";
 static const char *node = NODE_OF_USERS;
 static int report_fd;
