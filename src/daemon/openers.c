@@ -11,6 +11,7 @@
 #include "daemon/foreign.h"
 #include "daemon/guard.h"
 #include "daemon/sensor.h"
+#include "daemon/step.h"
 #include "gpu/sample.h"
 #include "priv/holders.h"
 
@@ -56,13 +57,13 @@ static void take(struct manager *m, unsigned slot)
 	}
 }
 
-static int on_step(sd_event_source *source, void *userdata)
+static int on_step(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct manager *m = userdata;
 	int r = holders_step(m->openers->scan, STEP_US);
 
 	if (r > 0)
-		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+		return step_again(m, source);
 	for (unsigned slot = 0; r == 0 && slot < m->pool->n_gpus; slot++)
 		if (m->pool->gpus[slot].processes_unknown)
 			take(m, slot);
@@ -90,19 +91,17 @@ void openers_look(struct manager *m)
 	openers->started_us = clock_now(&m->clock);
 	openers->scan = holders_new(devices, n, (uid_t)-1);
 	if (openers->scan)
-		sd_event_source_set_enabled(openers->step, SD_EVENT_ONESHOT);
+		step_start(openers->step);
 }
 
 int openers_new(struct manager *m, struct openers **ret)
 {
 	struct openers *openers = calloc(1, sizeof(*openers));
-	int r;
 
 	if (!openers)
 		return -ENOMEM;
 	*ret = openers;
-	r = sd_event_add_defer(m->event, &openers->step, on_step, m);
-	return r < 0 ? r : sd_event_source_set_enabled(openers->step, SD_EVENT_OFF);
+	return step_new(m, &openers->step, on_step);
 }
 
 struct openers *openers_free(struct openers *openers)

@@ -35,6 +35,7 @@
 #include "daemon/batch.h"
 #include "daemon/guard.h"
 #include "daemon/sensor.h"
+#include "daemon/step.h"
 #include "priv/holders.h"
 #include "priv/process.h"
 #include "priv/terminal.h"
@@ -393,7 +394,7 @@ static void finish(struct manager *m)
 		start_scan(m);
 }
 
-static int on_step(sd_event_source *source, void *userdata)
+static int on_step(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct manager *m = userdata;
 	struct revoke *revoke = m->revoke;
@@ -410,7 +411,7 @@ static int on_step(sd_event_source *source, void *userdata)
 	if (r == 0 && !revoke->looking)
 		start_looking(m);
 	if (r > 0 || !look_on(m))
-		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+		return step_again(m, source);
 	revoke->problem = 0;
 	finish(m);
 	return 0;
@@ -434,7 +435,7 @@ static void start_scan(struct manager *m)
 	sd_event_source_set_enabled(revoke->again, SD_EVENT_OFF);
 	revoke->scan = holders_new(devices, n, (uid_t)-1);
 	if (revoke->scan)
-		sd_event_source_set_enabled(revoke->step, SD_EVENT_ONESHOT);
+		step_start(revoke->step);
 	else
 		scan_later(revoke);
 }
@@ -464,9 +465,7 @@ int revoke_new(struct manager *m, struct revoke **ret)
 	if (!revoke)
 		return -ENOMEM;
 	*ret = revoke;
-	r = sd_event_add_defer(m->event, &revoke->step, on_step, m);
-	if (r >= 0)
-		r = sd_event_source_set_enabled(revoke->step, SD_EVENT_OFF);
+	r = step_new(m, &revoke->step, on_step);
 	if (r >= 0)
 		r = sd_event_add_time_relative(
 			m->event, &revoke->again, CLOCK_BOOTTIME, 0, 0, on_again, m);

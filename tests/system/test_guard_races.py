@@ -4,7 +4,9 @@ had, processes that come back or multiply."""
 
 import os
 import signal
+import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -159,3 +161,26 @@ def test_a_gpu_that_is_away_at_a_start_is_still_revoked(opening, sessions, site,
     assert a.ask("close") == "0"
     opening.wait_status(lambda s: s["gpus"][0]["state"] == "free")
     assert a.alive()
+
+
+def test_looking_for_holders_holds_up_nobody(opening, alice):
+    """A look at thousands of processes takes tens of milliseconds; whoever calls meanwhile waits for a step of it."""
+    many = subprocess.Popen(["bash", "-c", "for i in {1..2000}; do sleep 1000 & done; echo; wait"],
+                            stdout=subprocess.PIPE, start_new_session=True)
+    assert many.stdout.readline() == b"\n"
+    try:
+        waited = []
+        with opening.varlink() as link:
+            for _ in range(9):
+                hold = opening.reserve("--gpu", "0", user=alice)["id"]
+                assert "error" not in link.call("org.dibs.AdminRelease", {"id": hold, "reason": "x"})
+                began = time.monotonic()
+                assert "error" not in link.call("org.dibs.GetStatus")
+                answered = time.monotonic()
+                opening.wait_status(lambda s: s["gpus"][0]["state"] == "free")
+                waited.append((answered - began) / (time.monotonic() - began))
+        assert sorted(waited)[4] < 0.5, waited
+    finally:
+        os.killpg(many.pid, signal.SIGKILL)
+        many.wait()
+        many.stdout.close()
