@@ -361,8 +361,12 @@ static const struct config_row rows[] = {
 		FIELD(choice, guard_mode), CHOICES(guard_modes) },
 	{ { "guard", "method", "auto", "How users are kept off: filter, acl, or auto.", false },
 		FIELD(choice, guard_method), CHOICES(guard_methods) },
-	{ { "guard", "session-cgroups", "user.slice",
-		  "Cgroups of those who log in: names below the cgroup file system, or paths.",
+	{ { "guard", "session-cgroups",
+		  "user.slice,-system.slice/cron.service,-system.slice/crond.service,"
+		  "-system.slice/atd.service",
+		  "Cgroups of what users start: names below the cgroup file system, or paths; with "
+		  "- in "
+		  "front if it need not exist.",
 		  false },
 		FIELD(names, session_cgroups) },
 	{ { "guard", "container-cgroups", "", "Parents of containers; root is kept off there, too.",

@@ -45,12 +45,18 @@ struct scope {
 	int64_t lease;
 };
 
+/* A cgroup that is listed under [guard]. */
+struct listed {
+	char *path;    /* owned; absolute */
+	bool optional; /* that it does not exist is no problem */
+};
+
 struct filter_gate {
 	struct gate gate;
 	struct devfilter *filter;
 	char *pins, *mount;
-	bool stale;                                     /* cgroups came or went */
-	char *sessions[PATHS_MAX], *parents[PATHS_MAX]; /* owned; absolute */
+	bool stale; /* cgroups came or went */
+	struct listed sessions[PATHS_MAX], parents[PATHS_MAX];
 	size_t n_sessions, n_parents;
 	const char *
 		paths[2 * PATHS_MAX + 1]; /* borrowed: those that are there, and the root of runs */
@@ -113,8 +119,8 @@ static void allow_slices(
 	struct filter_gate *gate, const struct manager *m, const struct lease *lease)
 {
 	for (size_t i = 0; i < gate->n_sessions; i++) {
-		_cleanup_(freep) char *path =
-			text_format("%s/user-%u.slice", gate->sessions[i], (unsigned)lease->uid);
+		_cleanup_(freep) char *path = text_format(
+			"%s/user-%u.slice", gate->sessions[i].path, (unsigned)lease->uid);
 		uint64_t id;
 
 		if (path && devfilter_cgroup_id(path, &id) >= 0)
@@ -142,7 +148,7 @@ static void close_parents(struct filter_gate *gate)
 	for (size_t i = 0; i < gate->n_parents; i++) {
 		uint64_t id;
 
-		if (devfilter_cgroup_id(gate->parents[i], &id) >= 0)
+		if (devfilter_cgroup_id(gate->parents[i].path, &id) >= 0)
 			add(gate, (struct devfilter_entry){ DEVFILTER_CLOSED_ROOT, id });
 	}
 }
@@ -256,13 +262,15 @@ static void look_for_cgroups(struct filter_gate *gate, struct manager *m)
 	if (m->cgroup_root)
 		gate->paths[gate->n_paths++] = m->cgroup_root;
 	for (size_t i = 0; i < gate->n_sessions + gate->n_parents; i++) {
-		const char *path = i < gate->n_sessions ? gate->sessions[i]
-							: gate->parents[i - gate->n_sessions];
+		const struct listed *listed = i < gate->n_sessions
+						      ? &gate->sessions[i]
+						      : &gate->parents[i - gate->n_sessions];
+		const char *path = listed->path;
 
 		watch_path(gate, m, path);
 		if (access(path, F_OK) == 0)
 			gate->paths[gate->n_paths++] = path;
-		else if (!missing)
+		else if (!missing && !listed->optional)
 			missing = path;
 		if (i >= gate->n_sessions)
 			read_scopes(gate, path);
@@ -307,9 +315,9 @@ static void free_gate(struct gate *base)
 
 	unwatch(gate);
 	while (gate->n_sessions > 0)
-		free(gate->sessions[--gate->n_sessions]);
+		free(gate->sessions[--gate->n_sessions].path);
 	while (gate->n_parents > 0)
-		free(gate->parents[--gate->n_parents]);
+		free(gate->parents[--gate->n_parents].path);
 	devfilter_free(gate->filter);
 	free(gate->pins);
 	free(gate->mount);
@@ -318,19 +326,22 @@ static void free_gate(struct gate *base)
 	free(gate);
 }
 
-/* Names are relative to the top of the cgroup tree. */
-static int take_paths(
-	const char *list, const char *mount, char *paths[PATHS_MAX], size_t *n, struct error *err)
+/* Names are relative to the top of the cgroup tree; a leading "-" says that it need not exist. */
+static int take_paths(const char *list, const char *mount, struct listed listed[PATHS_MAX],
+	size_t *n, struct error *err)
 {
 	const char *cursor = list;
-	char name[512];
+	char piece[512];
 
-	while (cursor && text_list_next(&cursor, name, sizeof(name))) {
+	while (cursor && text_list_next(&cursor, piece, sizeof(piece))) {
+		const char *name = piece + (piece[0] == '-');
+
 		if (*n == PATHS_MAX)
 			return error_set(err, -E2BIG, "guard.cgroups",
 				"more than %d cgroups are listed under [guard]", PATHS_MAX);
-		paths[*n] = name[0] == '/' ? strdup(name) : text_format("%s/%s", mount, name);
-		if (!paths[*n])
+		listed[*n].optional = name > piece;
+		listed[*n].path = name[0] == '/' ? strdup(name) : text_format("%s/%s", mount, name);
+		if (!listed[*n].path)
 			return error_set(err, -ENOMEM, "memory", "out of memory");
 		(*n)++;
 	}

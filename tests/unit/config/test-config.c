@@ -81,7 +81,9 @@ static void empty_means_defaults(void)
 	CHECK(!c->sensor_exec);
 	CHECK_INT(c->guard_mode, GUARD_OFF);
 	CHECK_INT(c->guard_method, GUARD_AUTO);
-	CHECK_STR(c->session_cgroups, "user.slice");
+	CHECK_STR(c->session_cgroups,
+		"user.slice,-system.slice/cron.service,-system.slice/crond.service,"
+		"-system.slice/atd.service");
 	CHECK_STR(c->container_cgroups, "");
 	CHECK_STR(c->device_majors, "");
 	CHECK(strstr(c->foreign_ignore, "gnome-shell,"));
