@@ -191,7 +191,7 @@ static int shrink(
 const struct method api_transfer_methods[] = {
 	{ "org.dibs.Give", false, true, give_fields, ELEMENTSOF(give_fields),
 		sizeof(struct give_parameters), NULL, give },
-	{ "org.dibs.Shrink", false, false, shrink_fields, ELEMENTSOF(shrink_fields),
+	{ "org.dibs.Shrink", false, true, shrink_fields, ELEMENTSOF(shrink_fields),
 		sizeof(struct shrink_parameters), NULL, shrink },
 	{ 0 },
 };

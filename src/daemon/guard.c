@@ -25,7 +25,7 @@
 #define OVERRIDE "guard" /* the mode that an administrator set */
 #define GATE     "gate"  /* "acl": the nodes have ACLs of ours */
 
-#define LOCAL_MAJOR  120 /* to 127: local use, Documentation/admin-guide/devices.txt */
+#define LOCAL_MAJOR  120 /* of simulated GPUs */
 #define ACCEL_MAJOR  261
 #define DEVICES_FILE "/proc/devices"
 
@@ -223,18 +223,6 @@ void guard_apply(struct manager *m)
 	set_problem(guard, r < 0 ? err.text : guard->gate->problem);
 }
 
-/* What was to be revoked when nothing is denied any more. */
-static void forget_revocations(struct manager *m)
-{
-	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
-		if (m->pool->gpus[slot].revoking == 0)
-			continue;
-		batch_touch_gpu(m, slot);
-		m->pool->gpus[slot].revoking = 0;
-		batch_want_pass(m);
-	}
-}
-
 /* gate: opened for this mode, or NULL. */
 static void enter(struct manager *m, enum guard_mode mode, struct gate *gate)
 {
@@ -257,7 +245,7 @@ static void enter(struct manager *m, enum guard_mode mode, struct gate *gate)
 	if (guard_denies(m))
 		revoke_run(m);
 	else
-		forget_revocations(m);
+		revoke_forget(m);
 }
 
 int guard_set(struct manager *m, enum guard_mode mode, struct error *err)
@@ -346,9 +334,8 @@ bool guard_may_guard(const struct manager *m, const struct gpu_node *node)
 	 * that are no GPUs. */
 	if (node->major == NVIDIA_MAJOR)
 		return node->minor < NVIDIA_MINORS;
-	return (node->major >= LOCAL_MAJOR && node->major < LOCAL_MAJOR + 8) ||
-	       node->major == DRM_MAJOR || node->major == ACCEL_MAJOR ||
-	       is_listed(m->config->device_majors, node->major) ||
+	return (m->sim && node->major == LOCAL_MAJOR) || node->major == DRM_MAJOR ||
+	       node->major == ACCEL_MAJOR || is_listed(m->config->device_majors, node->major) ||
 	       is_major_of(node->major, "nvidia-caps");
 }
 

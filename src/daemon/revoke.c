@@ -63,7 +63,8 @@ struct target {
 struct progress {
 	int64_t since_us; /* ledger time when the first was found; 0 = nobody yet */
 	unsigned told;    /* so many were told */
-	uid_t owner;      /* of the lease; -1 = not known */
+	uid_t owner;      /* of the lease */
+	bool unknown;     /* whose it was could not be read: nobody is pressed */
 	bool forced;      /* others were there with the consent of the owner */
 };
 
@@ -287,8 +288,9 @@ static void learn_owner(struct manager *m, unsigned slot)
 	_cleanup_(lease_freep) struct lease *owned = NULL;
 	struct error err = { 0 };
 
-	if (!lease && m->store->ops->get_lease(
-			      m->store, m->pool, m->pool->gpus[slot].revoking, &owned, &err) >= 0)
+	progress->unknown = !lease && m->store->ops->get_lease(m->store, m->pool,
+					      m->pool->gpus[slot].revoking, &owned, &err) < 0;
+	if (!lease)
 		lease = owned;
 	progress->owner = lease ? lease->uid : (uid_t)-1;
 	progress->forced = lease && lease->request.force;
@@ -302,7 +304,7 @@ static bool has_right(const struct manager *m, const struct holder *holder, stru
 		if (!gpu_has_node(&m->pool->gpus[slot], holder->major, holder->minor))
 			continue;
 		attribution_judge(m, slot, p);
-		if (p->standing <= STANDING_IGNORED || p->standing == STANDING_OUTSIDE)
+		if (p->standing == STANDING_LEASE || p->standing == STANDING_OUTSIDE)
 			return true;
 	}
 	return false;
@@ -310,9 +312,20 @@ static bool has_right(const struct manager *m, const struct holder *holder, stru
 
 static enum claim claim_of(const struct gpu_process *p, uid_t owner)
 {
-	if (p->uid == owner)
+	if (p->uid == owner || p->uid == 0) /* root: of the container of the lease, see is_spared */
 		return CLAIM_OWNER;
 	return account_is_system(p->uid) ? CLAIM_SYSTEM : CLAIM_STRANGER;
+}
+
+/* Those whom the end of that lease does not concern. */
+static bool is_spared(
+	const struct gpu *gpu, const struct progress *progress, const struct gpu_process *p)
+{
+	/* Root in a container that was given the lease is not root of the machine. */
+	if (p->uid == 0)
+		return p->container_lease != gpu->revoking;
+	/* Security: who had the lease could run anything inside of a program that is ignored. */
+	return p->uid != progress->owner && (p->ignored || progress->forced);
 }
 
 /* Does it keep GPUs from being handed out? */
@@ -321,18 +334,18 @@ static void look_at(struct manager *m, const struct holder *holder)
 	struct revoke *revoke = m->revoke;
 	struct gpu_process p = { .pid = holder->pid, .memory_mib = GPU_UNKNOWN };
 
-	if (holder->uid == 0 || holder->uid == sensor_user(m->sensor) ||
-		attribution_fill(m, &p) < 0 || p.start_ticks != holder->start_ticks ||
-		has_right(m, holder, &p))
+	if (holder->uid == sensor_user(m->sensor) || attribution_fill(m, &p) < 0 ||
+		p.start_ticks != holder->start_ticks || has_right(m, holder, &p))
 		return;
 	gpu_set_foreach (slot, &revoke->scanned) {
 		const struct gpu *gpu = &m->pool->gpus[slot];
 		const struct progress *progress = &revoke->progress[slot];
 
 		if (gpu->revoking == 0 || !gpu_has_node(gpu, holder->major, holder->minor) ||
-			(progress->forced && p.uid != progress->owner))
+			is_spared(gpu, progress, &p))
 			continue;
-		press(m, slot, holder, &p, claim_of(&p, progress->owner));
+		if (!progress->unknown)
+			press(m, slot, holder, &p, claim_of(&p, progress->owner));
 		gpu_set_add(&revoke->busy, slot);
 	}
 }
@@ -369,7 +382,7 @@ static void finish(struct manager *m)
 	gpu_set_foreach (slot, &scanned) {
 		if (m->pool->gpus[slot].revoking == 0)
 			continue;
-		if (gpu_set_has(&revoke->busy, slot)) {
+		if (gpu_set_has(&revoke->busy, slot) || revoke->problem < 0) {
 			gpu_set_remove(&revoke->empty, slot);
 			continue;
 		}
@@ -388,7 +401,7 @@ static void finish(struct manager *m)
 	revoke->scan = holders_free(revoke->scan);
 	left = marked(m);
 	left = gpu_set_minus(left, &scanned);
-	if (!gpu_set_empty(&revoke->busy))
+	if (!gpu_set_empty(&revoke->busy) || revoke->problem < 0)
 		scan_later(revoke);
 	if (again || !gpu_set_empty(&left))
 		start_scan(m);
@@ -400,19 +413,18 @@ static int on_step(sd_event_source *source, uint64_t usec, void *userdata)
 	struct revoke *revoke = m->revoke;
 	int r = revoke->looking ? 0 : holders_step(revoke->scan, STEP_US);
 
-	if (r < 0) {
-		if (r != revoke->problem)
-			log_warning("cannot tell who has GPUs open: %s", strerrordesc_np(-r));
-		revoke->problem = r;
-		revoke->scan = holders_free(revoke->scan);
-		scan_later(revoke);
-		return 0;
-	}
-	if (r == 0 && !revoke->looking)
-		start_looking(m);
-	if (r > 0 || !look_on(m))
+	if (r > 0)
 		return step_again(m, source);
-	revoke->problem = 0;
+	if (!revoke->looking) {
+		/* Then those who were found are pressed, but nothing is let go. */
+		if (r < 0 && r != revoke->problem)
+			log_warning("cannot tell of all processes whether they have GPUs open: %s",
+				strerrordesc_np(-r));
+		revoke->problem = r;
+		start_looking(m);
+	}
+	if (!look_on(m))
+		return step_again(m, source);
 	finish(m);
 	return 0;
 }
@@ -440,10 +452,25 @@ static void start_scan(struct manager *m)
 		scan_later(revoke);
 }
 
+void revoke_forget(struct manager *m)
+{
+	struct gpu_set set = marked(m);
+
+	gpu_set_foreach (slot, &set) {
+		batch_touch_gpu(m, slot);
+		m->pool->gpus[slot].revoking = 0;
+		batch_want_pass(m);
+	}
+}
+
 void revoke_run(struct manager *m)
 {
 	struct gpu_set left = marked(m);
 
+	if (!guard_denies(m)) {
+		revoke_forget(m);
+		return;
+	}
 	/* Those whose holders were asked have their time. */
 	if (sd_event_source_get_enabled(m->revoke->again, NULL) > 0)
 		left = gpu_set_minus(left, &m->revoke->scanned);

@@ -16,5 +16,8 @@ struct revoke *revoke_free(struct revoke *revoke);
 /* lease gives these GPUs back now: marks them, if the guard denies. Before the commit. */
 void revoke_mark(struct manager *m, const struct lease *lease, const struct gpu_set *gpus);
 
+/* Nothing is denied any more: takes all marks away. */
+void revoke_forget(struct manager *m);
+
 /* Looks for holders of all that is marked. Idempotent; after a commit, and at start. */
 void revoke_run(struct manager *m);

@@ -16,6 +16,7 @@
 #include "base/program.h"
 #include "base/text.h"
 #include "daemon/batch.h"
+#include "daemon/idle.h"
 #include "daemon/inventory.h"
 #include "daemon/service_user.h"
 #include "dibs-config.h"
@@ -285,6 +286,7 @@ int sensor_pause(struct sensor *sensor, struct error *err)
 	if (!sensor->paused)
 		log_info("the sensor is paused; no lease starts until it is resumed");
 	sensor->paused = true;
+	idle_look(sensor->manager, false); /* nothing is known of idleness until it is resumed */
 	sd_event_source_set_enabled(sensor->restart, SD_EVENT_OFF);
 	sd_event_source_set_enabled(sensor->silence, SD_EVENT_OFF);
 	if (end_process(sensor) < 0)

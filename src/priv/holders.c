@@ -45,7 +45,7 @@
 #define PATH_SIZE           64
 #define FDINFO_SIZE         512 /* more than that of a descriptor without a driver behind it */
 #define NLINK_NO_THREADS    2
-#define SIGNAL_BUDGET_US    (100 * USEC_PER_MSEC)
+#define SIGNAL_BUDGET_US    (5 * USEC_PER_MSEC)
 #define FOUND_SIZE_AT_FIRST 16
 
 struct holders {

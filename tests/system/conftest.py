@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from fake_nvml import FakeNvml
-from harness import Daemon, install_programs
+from harness import Daemon, install_programs, small_disk
 from sessions import Sessions
+from site_sensor import Device
 
 # Two runs on one machine need users of their own.
 PREFIX = "dibs-" + os.environ.get("DIBS_TEST_USERS", "t")
@@ -92,6 +93,27 @@ def sessions():
     sessions = Sessions()
     yield sessions
     sessions.close()
+
+
+@pytest.fixture
+def disk_daemon(make_daemon):
+    """A daemon, not started, whose state directory is a disk of 1 MiB."""
+    if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    daemon = make_daemon(config="[lease]\nkill-grace = 1s\n")
+    with small_disk(daemon.state, 1 << 20):
+        yield daemon
+        if daemon.process and daemon.process.poll() is None:
+            daemon.stop()
+
+
+@pytest.fixture
+def devices():
+    """Three that really open, and of this test alone: a daemon under test ends whoever has its GPUs open."""
+    devices = [Device() for _ in range(3)]
+    yield devices
+    for device in devices:
+        device.close()
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import DEADLINE, cgroup2_mount, remove_cgroup
-from site_sensor import Device, SiteSensor
+from harness import DEADLINE, cgroup2_mount, remove_cgroup, wait_exit
+from site_sensor import SiteSensor
 
 pytestmark = pytest.mark.skipif(cgroup2_mount() is None, reason="no cgroup v2 here")
 
@@ -60,16 +60,8 @@ def containers():
 
 
 @pytest.fixture
-def devices():
-    made = [Device(), Device()]
-    yield made
-    for device in made:
-        device.close()
-
-
-@pytest.fixture
 def site(base_directory, devices):
-    """Two GPUs with a device each."""
+    """GPUs with a device each."""
     directory = Path(tempfile.mkdtemp(dir=base_directory))
     directory.chmod(0o755)
     made = SiteSensor(directory, len(devices))
@@ -114,7 +106,7 @@ def test_a_label_gives_the_gpus_of_its_lease_and_no_others(daemon, site, devices
     missed = sessions.opener(None, containers.docker("missed", hold + 1))
     wait_open_to(daemon, trainer, devices, [1])
     root = sessions.opener(None, sessions.path)
-    assert [open_to(o, devices) for o in (trainer, other, missed, root)] == [[1], [], [], [0, 1]]
+    assert [open_to(o, devices) for o in (trainer, other, missed, root)] == [[1], [], [], [0, 1, 2]]
     assert shown(daemon, site, 1, trainer, other) == [
         ("docker:trainer", 0, "lease", hold), ("docker:other", 0, "anothers", None)]
     assert "in docker:other" in daemon.dibs("status").stdout
@@ -123,6 +115,18 @@ def test_a_label_gives_the_gpus_of_its_lease_and_no_others(daemon, site, devices
     daemon.dibs("release", hold, user=alice)
     assert open_to(trainer, devices) == []
     assert shown(daemon, site, 1, trainer) == [("docker:trainer", 0, "no_lease", None)]
+
+
+def test_root_in_the_container_of_a_lease_is_ended_with_it(daemon, devices, sessions, containers, alice):
+    hold = daemon.reserve("--gpu", "1", user=alice)["id"]
+    trainer = sessions.opener(None, containers.docker("trainer", hold))
+    root = sessions.opener(None, sessions.path)
+    wait_open_to(daemon, trainer, devices, [1])
+    assert [o.ask(f"open {devices[1].path}") for o in (trainer, root)] == ["0", "0"]
+    daemon.dibs("release", hold, user=alice)
+    wait_exit(trainer.process)
+    daemon.wait_status(lambda s: s["gpus"][1]["state"] == "free")
+    assert root.alive()
 
 
 @pytest.mark.parametrize("below", ["user.slice/{name}", "{name}"])

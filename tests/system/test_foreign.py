@@ -15,7 +15,7 @@ from fake_nvml import wait_ready
 from harness import DEADLINE, cgroup2_mount, demote, process_with_pid, read_line, uid_of, wait_exit
 from site_sensor import Device, SiteSensor
 from test_hook import Hook
-from test_nvml import gpu_of, wait_gpu, wait_process
+from test_nvml import wait_gpu, wait_process
 
 pytestmark = pytest.mark.skipif(cgroup2_mount() is None, reason="no cgroup v2 here")
 

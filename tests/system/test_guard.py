@@ -2,7 +2,6 @@
 """The gate: who has no lease cannot open the device nodes of a GPU, whatever they try."""
 
 import json
-import os
 import pwd
 import random
 import select
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 from harness import DEADLINE, cgroup2_mount, read_line, wait_exit
 from sessions import OPENER
-from site_sensor import Device, SiteSensor
+from site_sensor import SiteSensor
 
 pytestmark = pytest.mark.skipif(cgroup2_mount() is None, reason="no cgroup v2 here")
 
@@ -29,23 +28,13 @@ def guarded(make_daemon, sessions):
 
 
 @pytest.fixture
-def devices():
-    """Three that really open, of this test alone: whoever else had them open would be ended."""
-    devices = [Device() for _ in range(3)]
-    yield [device.path for device in devices]
-    for device in devices:
-        device.close()
-
-
-@pytest.fixture
 def exec_sensor(base_directory, devices):
     """A sensor program that says that those are GPUs."""
     directory = Path(tempfile.mkdtemp(dir=base_directory))
     directory.chmod(0o755)
     sensor = SiteSensor(directory, 3)
-    for gpu, path in zip(sensor.gpus, devices):
-        device = os.stat(path).st_rdev
-        gpu["nodes"] = [f"{os.major(device)}:{os.minor(device)}"]
+    for gpu, device in zip(sensor.gpus, devices):
+        gpu["nodes"] = [device.node]
     sensor.write()
     return sensor.program
 
@@ -55,7 +44,7 @@ def opening(make_daemon, sessions, exec_sensor, devices):
     """A running dibsd that denies, with those GPUs."""
     daemon = make_daemon(sim=None, config=f"[sensor]\nexec = {exec_sensor}\n"
                                           f"[guard]\nmode = deny\nsession-cgroups = {sessions.path}\n"
-                                          f"device-majors = {os.major(os.stat(devices[0]).st_rdev)}\n"
+                                          f"device-majors = {devices[0].major}\n"
                                           "[lease]\nkill-grace = 1s\n")
     daemon.start()
     return daemon
@@ -141,7 +130,7 @@ def test_a_daemon_is_found_by_what_it_has_open(opening, sessions, alice, devices
     """setsid and a double fork leave terminal and parent behind, but not the descriptor."""
     hold = opening.reserve("--gpu", "0", user=alice)
     a = sessions.opener(alice)
-    assert a.ask(f"open {devices[0]}") == "0"
+    assert a.ask(f"open {devices[0].path}") == "0"
     daemonized = int(a.ask("fork"))
     assert a.ask("close") == "0"
     opening.dibs("release", hold["id"], user=alice)
@@ -155,7 +144,7 @@ def test_a_daemon_is_found_by_what_it_has_open(opening, sessions, alice, devices
 def test_a_descriptor_that_was_kept_is_ended(opening, sessions, alice, bob, devices):
     hold = opening.reserve("--gpu", "0", user=alice)
     a = sessions.opener(alice)
-    assert a.ask(f"open {devices[0]}") == "0" and a.ask("ignore SIGTERM") == "0"
+    assert a.ask(f"open {devices[0].path}") == "0" and a.ask("ignore SIGTERM") == "0"
     opening.dibs("release", hold["id"], user=alice)
     gpu = opening.status()["gpus"][0]
     assert gpu["state"] == "foreign" and str(hold["id"]) in gpu["reason"]
@@ -170,12 +159,12 @@ def test_a_descriptor_that_was_kept_is_ended(opening, sessions, alice, bob, devi
 def test_who_lets_go_lives(opening, sessions, alice, devices):
     hold = opening.reserve("--gpu", "0", user=alice)
     a = sessions.opener(alice)
-    assert a.ask(f"open {devices[0]}") == "0" and a.ask("ignore SIGTERM") == "0"
+    assert a.ask(f"open {devices[0].path}") == "0" and a.ask("ignore SIGTERM") == "0"
     opening.dibs("release", hold["id"], user=alice)
     assert a.ask("close") == "0"
     opening.wait_status(lambda s: s["gpus"][0]["state"] == "free")
     assert a.alive()
-    assert a.ask(f"open {devices[0]}") == "EPERM"
+    assert a.ask(f"open {devices[0].path}") == "EPERM"
 
 
 def test_a_descriptor_in_other_hands_is_found(opening, sessions, alice, bob, tmp_path, devices):
@@ -186,7 +175,7 @@ def test_a_descriptor_in_other_hands_is_found(opening, sessions, alice, bob, tmp
             parent.chmod(parent.stat().st_mode | 0o055)
     hold = opening.reserve("--gpu", "0", user=alice)
     a, b = sessions.opener(alice), sessions.opener(bob)
-    assert a.ask(f"open {devices[0]}") == "0"
+    assert a.ask(f"open {devices[0].path}") == "0"
     b.tell(f"receive {tmp_path}/socket")
     assert b.hear() == "listening"
     assert a.ask(f"send {tmp_path}/socket") == "0" and b.hear() == "0"
@@ -202,7 +191,7 @@ def test_only_those_whose_right_ended(opening, sessions, alice, bob, devices):
     first, second = (opening.reserve("--gpu", str(i), user=alice)["id"] for i in (0, 1))
     opening.reserve("--gpu", "2", user=bob)
     a0, a1, b2 = sessions.opener(alice), sessions.opener(alice), sessions.opener(bob)
-    assert [a0.ask(f"open {devices[0]}"), a1.ask(f"open {devices[1]}"), b2.ask(f"open {devices[2]}")] == ["0"] * 3
+    assert [a0.ask(f"open {devices[0].path}"), a1.ask(f"open {devices[1].path}"), b2.ask(f"open {devices[2].path}")] == ["0"] * 3
     opening.dibs("release", first, user=alice)
     wait_exit(a0.process)
     opening.wait_status(lambda s: s["gpus"][0]["state"] == "free")
@@ -214,32 +203,32 @@ def test_a_lease_does_not_shrink_under_a_program_that_has_it_open(opening, sessi
     """CUDA opens all GPUs that it sees when it starts; giving one back would end the program."""
     hold = opening.reserve("--gpu", "0,1", user=alice)["id"]
     a = sessions.opener(alice)
-    assert a.ask(f"open {devices[0]}") == "0"
+    assert a.ask(f"open {devices[0].path}") == "0"
     error = opening.dibs("shrink", hold, "--gpu", "0", user=alice, code=3).stderr
     assert str(a.pid) in error and "GPU 0" in error
     assert opening.lease(hold)["gpus"] == [0, 1]
     opening.dibs("shrink", hold, "--gpu", "1", user=alice)
     assert a.ask("close") == "0"
-    assert a.ask(f"open {devices[1]}") == "EPERM" and a.ask(f"open {devices[0]}") == "0"
+    assert a.ask(f"open {devices[1].path}") == "EPERM" and a.ask(f"open {devices[0].path}") == "0"
 
 
 def test_a_gift_is_open_to_one_at_a_time(opening, sessions, alice, bob, devices):
     hold = opening.reserve("--gpu", "0", user=alice)["id"]
     a, b = sessions.opener(alice), sessions.opener(bob)
-    assert a.ask(f"open {devices[0]}") == "0" and a.ask("ignore SIGTERM") == "0"
+    assert a.ask(f"open {devices[0].path}") == "0" and a.ask("ignore SIGTERM") == "0"
     opening.dibs("give", hold, bob, user=alice)
-    assert b.ask(f"open {devices[0]}") == "EPERM"
+    assert b.ask(f"open {devices[0].path}") == "EPERM"
     wait_exit(a.process)
-    opening.wait_status(lambda s: s["gpus"][0]["state"] == "leased" and b.ask(f"open {devices[0]}") == "0")
+    opening.wait_status(lambda s: s["gpus"][0]["state"] == "leased" and b.ask(f"open {devices[0].path}") == "0")
 
 
 def test_a_crash_between_release_and_end_forgets_nothing(opening, sessions, alice, devices):
     hold = opening.reserve("--gpu", "0", user=alice)
     a = sessions.opener(alice)
-    assert a.ask(f"open {devices[0]}") == "0" and a.ask("ignore SIGTERM") == "0"
+    assert a.ask(f"open {devices[0].path}") == "0" and a.ask("ignore SIGTERM") == "0"
     opening.dibs("release", hold["id"], user=alice)
     opening.crash_and_restart()
-    assert a.ask(f"open {devices[0]}") == "EPERM"
+    assert a.ask(f"open {devices[0].path}") == "EPERM"
     wait_exit(a.process)
     opening.wait_status(lambda s: s["gpus"][0]["state"] == "free")
 
@@ -287,7 +276,7 @@ def test_the_sensor_cannot_shut_what_is_no_gpu(make_daemon, sessions, alice, exe
     daemon = make_daemon(sim=None, config=f"[sensor]\nexec = {exec_sensor}\n"
                                           f"[guard]\nmode = deny\nsession-cgroups = {sessions.path}\n").start()
     assert [g["nodes"] for g in daemon.status()["gpus"]] == [[], [], []]
-    assert sessions.opener(alice).ask(f"open {devices[0]}") == "0"
+    assert sessions.opener(alice).ask(f"open {devices[0].path}") == "0"
 
 
 def check_gate(openers, paths, holders):

@@ -2,7 +2,6 @@
 """Users who try to keep a GPU that they gave back, to keep others from one, or to have the daemon end what is not
 theirs."""
 
-import json
 import os
 import pwd
 import shutil
@@ -11,6 +10,7 @@ import subprocess
 
 import pytest
 from harness import cgroup2_mount, demote, read_line, wait_exit
+from site_sensor import SiteSensor
 
 pytestmark = pytest.mark.skipif(cgroup2_mount() is None, reason="no cgroup v2 here")
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(cgroup2_mount() is None, reason="no cgroup v2 he
 CHAIN = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-os.open(sys.argv[1], os.O_RDWR)
+os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
 print("open", flush=True)
 while True:
     time.sleep(0.2)
@@ -29,7 +29,7 @@ while True:
 # 256 children let go when they are asked to end, and live on; another one, the last, does not let go.
 DECOYS = """
 import os, signal, sys
-fd = os.open(sys.argv[1], os.O_RDWR)
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
 def let_go(*_):
     os.close(fd)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -92,26 +92,17 @@ os.wait()
 """
 
 
-def make_sensor(directory, gpus):
-    """A sensor program whose GPUs have these nodes: devices of memory, which really open."""
-    lines = [{"uuid": f"GPU-{index}", "model": "Memory", "pci": f"0000:0{index}:00.0", "vendor": "nvidia",
-              "index": index, "minor": index, "memory_mib": 1024, "memory_used_mib": 0, "utilization": 0,
-              "temperature_c": 30, "power_w": 10, "processes": [], "nodes": nodes,
-              "links": ["internal" if index == other else "system" for other in range(len(gpus))]}
-             for index, nodes in enumerate(gpus)]
-    program = directory / "exec-sensor"
-    program.write_text(f"#!/bin/sh\nwhile :; do echo '{json.dumps({'gpus': lines})}'; sleep 1; done\n")
-    program.chmod(0o755)
-    return program
-
-
 @pytest.fixture
-def make_opening(make_daemon, sessions, base_directory):
-    """make_opening([nodes of a GPU, ...]) gives a running dibsd that denies, with those GPUs."""
-    def make(*gpus, grace="1s"):
-        return make_daemon(sim=None, config=f"[sensor]\nexec = {make_sensor(base_directory, gpus)}\n"
-                                            f"[guard]\nmode = deny\nsession-cgroups = {sessions.path}\n"
-                                            f"device-majors = 1\n[lease]\nkill-grace = {grace}\n").start()
+def make_opening(make_daemon, sessions, base_directory, devices):
+    """make_opening([device of a GPU, ...], ...) gives a running dibsd that denies, with those GPUs."""
+    def make(*gpus, grace="1s", config=""):
+        site = SiteSensor(base_directory, len(gpus))
+        for gpu, nodes in zip(site.gpus, gpus):
+            gpu["nodes"] = [device.node for device in nodes]
+        site.write()
+        return make_daemon(sim=None, config=f"{site.config}[guard]\nmode = deny\nsession-cgroups = {sessions.path}\n"
+                                            f"device-majors = {devices[0].major}\n"
+                                            f"[lease]\nkill-grace = {grace}\n{config}").start()
     return make
 
 
@@ -160,11 +151,11 @@ def meeting_place(base_directory):
     return path / "socket"
 
 
-def test_a_chain_of_processes_has_one_grace(make_opening, run, alice):
+def test_a_chain_of_processes_has_one_grace(make_opening, run, alice, devices):
     """Each of them would have one of its own, and so the last would never come."""
-    daemon = make_opening(["1:7"])
+    daemon = make_opening(devices[:1])
     hold = daemon.reserve(user=alice)
-    chain = run(CHAIN, "/dev/full", user=alice)
+    chain = run(CHAIN, devices[0].path, user=alice)
     assert read_line(chain.stdout) == "open\n"
     daemon.dibs("release", hold["id"], user=alice)
     wait_free(daemon)
@@ -172,11 +163,11 @@ def test_a_chain_of_processes_has_one_grace(make_opening, run, alice):
     assert 1 <= len(told) <= 16
 
 
-def test_who_let_go_is_no_cover_for_others(make_opening, run, alice):
+def test_who_let_go_is_no_cover_for_others(make_opening, run, alice, devices):
     """The daemon minds 256 processes at a time."""
-    daemon = make_opening(["1:7"], grace="4s")
+    daemon = make_opening(devices[:1], grace="4s")
     hold = daemon.reserve(user=alice)
-    decoys = run(DECOYS, "/dev/full", user=alice)
+    decoys = run(DECOYS, devices[0].path, user=alice)
     pids = dict(read_line(decoys.stdout).split() for _ in range(257))
     daemon.dibs("release", hold["id"], user=alice)
     wait_free(daemon)
@@ -184,10 +175,10 @@ def test_who_let_go_is_no_cover_for_others(make_opening, run, alice):
     assert len([e for e in daemon.lease(hold["id"])["events"] if e["kind"] == "revoked"]) == 16
 
 
-def test_a_deep_directory_keeps_nobody_waiting(make_opening, alice, bob, base_directory):
+def test_a_deep_directory_keeps_nobody_waiting(make_opening, alice, bob, base_directory, devices):
     """Of a descriptor in a file system of a user, with too long a path, the kernel tells neither what it is nor
     where it leads; it is no GPU, whatever it is."""
-    daemon = make_opening(["1:7"])
+    daemon = make_opening(devices[:1])
     hold = daemon.reserve(user=alice)
     place = base_directory / "deep"
     place.mkdir()
@@ -203,13 +194,34 @@ def test_a_deep_directory_keeps_nobody_waiting(make_opening, alice, bob, base_di
         deep.stdout.close()
 
 
-def test_a_bus_that_was_handed_a_descriptor_lives(make_opening, sessions, alice, bob, meeting_place):
+# Becomes a program that the site ignores, with argv[1] open.
+MASK = """
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
+os.set_inheritable(fd, True)
+print("open", flush=True)
+os.execv("/usr/bin/sleep", ["sleep", "1000"])
+"""
+
+
+def test_an_ignored_program_is_no_hiding_place(make_opening, run, alice, devices):
+    """Who had the lease can run anything inside of one; others' are left alone."""
+    daemon = make_opening(devices[:1], config="[foreign]\nignore = sleep\n")
+    hold = daemon.reserve(user=alice)
+    mask = run(MASK, devices[0].path, user=alice)
+    assert read_line(mask.stdout) == "open\n"
+    daemon.dibs("release", hold["id"], user=alice)
+    wait_exit(mask)
+    wait_free(daemon)
+
+
+def test_a_bus_that_was_handed_a_descriptor_lives(make_opening, sessions, alice, bob, meeting_place, devices):
     """System users have no leases; that a GPU is open in one of their processes is no deed of theirs."""
-    daemon = make_opening(["1:7"])
+    daemon = make_opening(devices[:1])
     hold = daemon.reserve(user=alice)
     a, b = sessions.opener(alice), sessions.opener(bob)
     bus = sessions.opener(None, sessions.path, wrapper=["setpriv", "--reuid=998", "--clear-groups"])
-    assert a.ask("open /dev/full") == "0"
+    assert a.ask(f"open {devices[0].path}") == "0"
     hand(a, bus, meeting_place)
     hand(a, b, meeting_place)
     assert a.ask("close") == "0" and b.ask("ignore SIGTERM") == "0"
@@ -223,12 +235,12 @@ def test_a_bus_that_was_handed_a_descriptor_lives(make_opening, sessions, alice,
     wait_free(daemon)
 
 
-def test_others_may_let_go_before_they_are_ended(make_opening, sessions, alice, bob, meeting_place):
+def test_others_may_let_go_before_they_are_ended(make_opening, sessions, alice, bob, meeting_place, devices):
     """Who hands a descriptor to a process of somebody else does not end it by that at once."""
-    daemon = make_opening(["1:7"], grace="3s")
+    daemon = make_opening(devices[:1], grace="3s")
     hold = daemon.reserve(user=alice)
     a, b = sessions.opener(alice), sessions.opener(bob)
-    assert a.ask("open /dev/full") == "0"
+    assert a.ask(f"open {devices[0].path}") == "0"
     hand(a, b, meeting_place)
     daemon.dibs("release", hold["id"], user=alice)
     wait_exit(a.process)  # by TERM
@@ -240,14 +252,14 @@ def test_others_may_let_go_before_they_are_ended(make_opening, sessions, alice, 
     assert b.alive()
 
 
-def test_who_was_let_in_through_a_shared_node_lives(make_opening, sessions, alice, bob):
+def test_who_was_let_in_through_a_shared_node_lives(make_opening, sessions, alice, bob, devices):
     """Instances of one card share its node. The end of one lease is not that of a neighbour's."""
-    daemon = make_opening(["1:7", "1:5"], ["1:7", "1:8"])
+    daemon = make_opening(devices[:2], [devices[0], devices[2]])
     hold = daemon.reserve("--gpu", "0", user=alice)
     daemon.popen("run", "--gpu", "1", "--", "sleep", "1000", user=bob)
     daemon.wait_leases(2, state="active")
     a, b = sessions.opener(alice), sessions.opener(bob)
-    assert a.ask("open /dev/full") == "0" and b.ask("open /dev/full") == "0"  # b is outside of the run
+    assert a.ask(f"open {devices[0].path}") == "0" and b.ask(f"open {devices[0].path}") == "0"  # b is outside of the run
     daemon.dibs("release", hold["id"], user=alice)
     wait_exit(a.process)
     wait_free(daemon)

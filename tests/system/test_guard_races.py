@@ -11,18 +11,9 @@ from pathlib import Path
 
 import pytest
 from harness import cgroup2_mount, small_disk, wait_exit
-from site_sensor import Device, SiteSensor
+from site_sensor import SiteSensor
 
 pytestmark = pytest.mark.skipif(cgroup2_mount() is None, reason="no cgroup v2 here")
-
-
-@pytest.fixture
-def devices():
-    """Three that really open; two of them are GPUs at first."""
-    devices = [Device() for _ in range(3)]
-    yield devices
-    for device in devices:
-        device.close()
 
 
 @pytest.fixture

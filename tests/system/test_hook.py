@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from harness import DEADLINE, read_line, uid_of, wait_exit
+from harness import read_line, uid_of, wait_exit
 
 RUNS, QUEUE = 4, 256
 REPORT = 'printf "%s %s %s\\n" "$(id -u)" "$(grep -c "NoNewPrivs:.*1" /proc/self/status)" "$(cat)" >NEWS'

@@ -6,22 +6,9 @@ import subprocess
 import time
 
 import pytest
-from harness import DEADLINE, read_line, small_disk, wait_exit
+from harness import DEADLINE, read_line, wait_exit
 
 SECOND = 1_000_000
-MIB = 1 << 20
-
-
-@pytest.fixture
-def disk_daemon(make_daemon):
-    """A daemon, not started, whose state directory is a disk of 1 MiB."""
-    if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
-        pytest.skip("mounting is not allowed here")
-    daemon = make_daemon(config="[lease]\nkill-grace = 1s\n")
-    with small_disk(daemon.state, MIB):
-        yield daemon
-        if daemon.process and daemon.process.poll() is None:
-            daemon.stop()
 
 
 def fill(daemon):

@@ -10,7 +10,7 @@ import time
 import pytest
 from harness import DEADLINE, cgroup2_mount, demote, read_line, uid_of, wait_exit
 from test_nvml import gpu_of, wait_gpu, wait_process
-from test_store import disk_daemon, fill, make_room, use_last_block  # noqa: F401 (a fixture)
+from test_store import fill, make_room, use_last_block
 
 SECOND = 1_000_000
 
