@@ -2,9 +2,10 @@
 /*
  * One scan at a time, in steps, for all GPUs on which something is being revoked when it starts;
  * two in a row must find nobody, since descriptors can be handed on while one goes on. Whoever it
- * finds without a right (root, and what the site ignores, excepted) is told and gets TERM; after
- * the grace KILL; after DOOM_US more the GPU is drained. A scan follows when one of them ends, or a
- * second later: who closes the device and lives on is let live, and forgotten.
+ * finds without a right (root excepted, and programs that the site ignores if they are not of the
+ * user of the lease) is told and gets TERM; after the grace KILL; after DOOM_US more the GPU is
+ * drained. A scan follows when one of them ends, or a second later: who closes the device and lives
+ * on is let live, and forgotten.
  *
  * The grace is that of the GPU: a process that only comes to have it open when that is over, by
  * fork(2) or from another's hands, is killed at once, or a chain of them would never end.
