@@ -12,8 +12,8 @@ from harness import Daemon, install_programs, small_disk
 from sessions import Sessions
 from site_sensor import Device
 
-# Two runs on one machine need users of their own.
-PREFIX = "dibs-" + os.environ.get("DIBS_TEST_USERS", "t")
+# Runs that go on at the same time on one machine need users of their own.
+PREFIX = "dibs-" + os.environ.get("DIBS_TEST_USERS", "t") + os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
 USERS = [f"{PREFIX}-alice", f"{PREFIX}-bob", f"{PREFIX}-carol"]
 
 
