@@ -47,7 +47,7 @@ enum opt {
 	OPT_MAX,
 };
 
-#define OPT_BIT(opt) (UINT32_C(1) << (opt))
+#define OPT_BIT(opt) (UINT64_C(1) << (opt))
 
 struct option {
 	char letter; /* 0 = has none */
@@ -63,7 +63,7 @@ struct verb {
 	const char *name, *arguments;
 	const char *summary; /* a line for the overview */
 	const char *help;    /* what more there is to know; may be NULL */
-	uint32_t options;    /* besides those that all verbs take */
+	uint64_t options;    /* besides those that all verbs take */
 	int min_words, max_words;
 	bool command; /* the first word and all that follows is somebody else's command line */
 	enum client_exit (*run)(struct cli *cli);

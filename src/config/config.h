@@ -53,6 +53,23 @@ struct config {
 	/* [idle] 0 = never */
 	int64_t idle_hold_us, idle_run_us, idle_job_us;
 	int64_t idle_grace_us;
+	/* [jobs] */
+	char *jobs_pam_service;     /* NULL: no PAM */
+	int64_t jobs_max_time_us;   /* 0 = no limit */
+	int64_t jobs_time_slice_us; /* 0 = none */
+	int64_t jobs_start_timeout_us;
+	int64_t jobs_retry_delay_us;  /* before the first retry; doubles with each */
+	int64_t jobs_max_grace_us;    /* the longest --grace */
+	unsigned jobs_memory_max_mib; /* memory.max; 0 = none */
+	unsigned jobs_processes_max;  /* pids.max; 0 = none */
+	unsigned jobs_cpu_max;        /* percent of one CPU, cpu.max; 0 = none */
+	char *jobs_checkpoint;        /* path of cuda-checkpoint; NULL: jobs are not suspended */
+	/* [share] */
+	bool share_enabled;
+	int64_t share_grace_us; /* between the warning and the end of who uses more than its share
+				 */
+	/* [journal] */
+	int64_t journal_keep_us; /* 0 = for ever */
 	/* [hook] */
 	char *hook_on_event; /* path of a program; NULL: none */
 	int64_t hook_timeout_us;

@@ -137,6 +137,24 @@ static int parse_mode(
 
 static const struct config_type type_mode = { parse_mode, same_unsigned };
 
+static int parse_yes(
+	const struct config_row *row, const char *value, void *field, struct error *err)
+{
+	bool yes = strcmp(value, "yes") == 0;
+
+	if (!yes && strcmp(value, "no") != 0)
+		return error_set(err, -EINVAL, "config.value", "must be 'yes' or 'no'");
+	*(bool *)field = yes;
+	return 0;
+}
+
+static bool same_bool(const void *a, const void *b)
+{
+	return *(const bool *)a == *(const bool *)b;
+}
+
+static const struct config_type type_yes = { parse_yes, same_bool };
+
 static bool same_text(const void *a, const void *b)
 {
 	const char *left = *(char *const *)a, *right = *(char *const *)b;
@@ -289,6 +307,24 @@ static int parse_names(
 
 static const struct config_type type_names = { parse_names, same_text };
 
+/* One name; "none" is NULL. */
+static int parse_name(
+	const struct config_row *row, const char *value, void *field, struct error *err)
+{
+	char *copy = NULL;
+
+	if (!is_name(row, value) || strchr(value, '/'))
+		return error_set(err, -EINVAL, "config.value",
+			"must be a name of letters, digits and ._@:-, or 'none'");
+	if (strcmp(value, "none") != 0 && !(copy = strdup(value)))
+		return error_set(err, -ENOMEM, "config.memory", "out of memory");
+	free(*(char **)field);
+	*(char **)field = copy;
+	return 0;
+}
+
+static const struct config_type type_name = { parse_name, same_text };
+
 static int parse_numbers(
 	const struct config_row *row, const char *value, void *field, struct error *err)
 {
@@ -393,6 +429,45 @@ static const struct config_row rows[] = {
 		FIELD(time_or_never, idle_job_us), 1, 3650 * DAY_SEC },
 	{ { "idle", "grace", "15m", "How long its owner is warned before.", true },
 		FIELD(time, idle_grace_us), 0, 7 * DAY_SEC },
+	{ { "jobs", "pam-service", "dibs", "PAM service of jobs. none: jobs have no PAM session.",
+		  true },
+		FIELD(name, jobs_pam_service) },
+	{ { "jobs", "max-time", "never",
+		  "How long a job may run; what does not say less is ended then.", true },
+		FIELD(time_or_never, jobs_max_time_us), 1, 3650 * DAY_SEC },
+	{ { "jobs", "time-slice", "never",
+		  "A job that has run for so long makes room while others wait for its GPUs.",
+		  true },
+		FIELD(time_or_never, jobs_time_slice_us), 1, 3650 * DAY_SEC },
+	{ { "jobs", "start-timeout", "1m",
+		  "A job whose home, user database or log does not answer for so long has failed.",
+		  true },
+		FIELD(time, jobs_start_timeout_us), 1, DAY_SEC },
+	{ { "jobs", "retry-delay", "30s",
+		  "Before a failed job is tried again; doubles with each time.", true },
+		FIELD(time, jobs_retry_delay_us), 0, DAY_SEC },
+	{ { "jobs", "max-grace", "10m", "The longest time that 'dibs submit --grace' may ask for.",
+		  true },
+		FIELD(time, jobs_max_grace_us), 0, DAY_SEC },
+	{ { "jobs", "memory-max", "0", "Host memory of a job. 0: no limit.", true },
+		FIELD(mib, jobs_memory_max_mib), 0, MEMORY_MIB_MAX },
+	{ { "jobs", "processes-max", "0", "Processes of a job. 0: no limit.", true },
+		FIELD(count, jobs_processes_max), 0, 4194304 },
+	{ { "jobs", "cpu-max", "0", "CPU time of a job in percent of one CPU. 0: no limit.", true },
+		FIELD(count, jobs_cpu_max), 0, 1000000 },
+	{ { "jobs", "checkpoint", "",
+		  "The program cuda-checkpoint. Empty: jobs cannot be suspended.", true },
+		FIELD(optional_path, jobs_checkpoint), 0, PATH_LENGTH_MAX },
+	{ { "share", "enabled", "no", "May jobs share a GPU by its memory?", true },
+		FIELD(yes, share_enabled) },
+	{ { "share", "grace", "30s",
+		  "How long who uses more than its share is warned before it is ended.", true },
+		FIELD(time, share_grace_us), 0, DAY_SEC },
+	{ { "journal", "keep", "never",
+		  "How long what has ended is kept for history and reports. never: it is not "
+		  "deleted.",
+		  true },
+		FIELD(time_or_never, journal_keep_us), DAY_SEC, 3650 * DAY_SEC },
 	{ { "hook", "on-event", "", "A program that is told of every event. Empty: none.", true },
 		FIELD(optional_path, hook_on_event), 0, PATH_LENGTH_MAX },
 	{ { "hook", "timeout", "30s", "A hook that runs for so long is killed.", true },

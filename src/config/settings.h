@@ -9,7 +9,7 @@
 
 #include "config/config.h"
 
-#define CONFIG_ROWS_MAX 64
+#define CONFIG_ROWS_MAX 96
 
 struct config_row;
 

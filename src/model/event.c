@@ -24,6 +24,11 @@ static const char *const kinds[EVENT_KIND_MAX] = {
 	[EVENT_GUARD] = "guard",
 	[EVENT_GIVEN] = "given",
 	[EVENT_SHRUNK] = "shrunk",
+	[EVENT_REQUEUED] = "requeued",
+	[EVENT_HELD] = "held",
+	[EVENT_RESUMED] = "resumed",
+	[EVENT_SUSPENDED] = "suspended",
+	[EVENT_SIGNALLED] = "signalled",
 	[EVENT_RECOVERED] = "recovered",
 };
 DEFINE_STRTAB(event_kind, enum event_kind, kinds)

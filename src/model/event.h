@@ -29,6 +29,12 @@ enum event_kind {
 	EVENT_GUARD,     /* the mode of the guard was changed */
 	EVENT_GIVEN,     /* a lease was handed to another user */
 	EVENT_SHRUNK,    /* a lease gave some of its GPUs back */
+	EVENT_REQUEUED,  /* a job went back to the queue: at its limit, by its owner, or to be tried
+			    again */
+	EVENT_HELD,      /* a waiting job is not to start */
+	EVENT_RESUMED,   /* it may, or: a suspended one goes on */
+	EVENT_SUSPENDED, /* a job was frozen without its GPUs */
+	EVENT_SIGNALLED, /* its processes were sent a signal */
 	EVENT_RECOVERED, /* the store, after it could not be written for a while */
 	EVENT_KIND_MAX,
 	EVENT_KIND_INVALID = -22,

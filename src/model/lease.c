@@ -31,6 +31,10 @@ static const char *const ends[LEASE_END_MAX] = {
 	[LEASE_END_TIMEOUT] = "timeout",
 	[LEASE_END_REBOOT] = "reboot",
 	[LEASE_END_IDLE] = "idle",
+	[LEASE_END_FAILED] = "failed",
+	[LEASE_END_NEED] = "need",
+	[LEASE_END_MEMORY] = "memory",
+	[LEASE_END_LOST] = "lost",
 };
 DEFINE_STRTAB(lease_end, enum lease_end, ends)
 
@@ -52,11 +56,13 @@ struct lease *lease_free(struct lease *lease)
 		return NULL;
 	request_clear(&lease->request);
 	free(lease->cgroup);
+	job_free(lease->job);
 	free(lease);
 	return NULL;
 }
 
 bool lease_holds(const struct lease *lease)
 {
-	return lease->state == LEASE_ACTIVE || lease->state == LEASE_GRACE;
+	return (lease->state == LEASE_ACTIVE || lease->state == LEASE_GRACE) &&
+	       !(lease->job && lease->job->is_array);
 }

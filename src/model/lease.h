@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "model/gpuset.h"
+#include "model/job.h"
 #include "model/request.h"
 
 enum lease_kind {
@@ -35,15 +36,19 @@ enum lease_state {
 
 enum lease_end {
 	LEASE_END_NONE,
-	LEASE_END_EXITED,   /* run: the last of its processes ended */
+	LEASE_END_EXITED,   /* run: the last of its processes ended; job: its command ended */
 	LEASE_END_EXPIRED,  /* hold: its time was over */
-	LEASE_END_LIMIT,    /* run: ended by its own time limit */
+	LEASE_END_LIMIT,    /* run, job: ended by its own time limit */
 	LEASE_END_RELEASED, /* given back by its owner */
 	LEASE_END_ADMIN,    /* taken back by an administrator */
 	LEASE_END_GONE,     /* the client that waited went away */
 	LEASE_END_TIMEOUT,  /* waited as long as it wished to */
-	LEASE_END_REBOOT,   /* run: the machine was booted */
+	LEASE_END_REBOOT,   /* run, job: the machine was booted */
 	LEASE_END_IDLE,     /* its GPUs were not used for too long */
+	LEASE_END_FAILED,   /* job: could not be started */
+	LEASE_END_NEED,     /* job: what it was to start after ended otherwise */
+	LEASE_END_MEMORY,   /* used more of a shared GPU than it asked for */
+	LEASE_END_LOST,     /* job: nobody saw how its command ended */
 	LEASE_END_MAX,
 	LEASE_END_INVALID = -22,
 };
@@ -61,6 +66,10 @@ struct lease {
 	enum lease_state state;
 	enum lease_end end; /* why it ended, or in LEASE_GRACE: why it is about to */
 	uid_t uid;
+	gid_t gid;    /* of who asked, for reports; as the kernel said it */
+	int64_t turn; /* its place in the queue among those of one niceness: its id at first, later
+			 for who goes to the end of the queue */
+	struct job *job; /* owned; NULL unless kind is LEASE_JOB */
 	struct request request;
 	struct gpu_set eligible; /* GPUs that satisfy the request, free or not */
 	struct gpu_set gpus;     /* GPUs held; empty while waiting, kept as a record when ended */
@@ -68,15 +77,18 @@ struct lease {
 	/* Ledger times. */
 	int64_t submitted_us;
 	int64_t wait_until_us; /* leaves the queue then; TIME_NEVER */
-	int64_t since_us;      /* when it became active; 0 = not yet */
+	int64_t since_us;      /* when it became active, the last time; 0 = not yet */
+	int64_t started_us;    /* when it became active, the first time; 0 = not yet */
 	int64_t until_us;      /* expiry, or time limit of a run; TIME_NEVER */
 	int64_t kill_us;       /* LEASE_GRACE: when KILL follows TERM */
 	int64_t ended_us;      /* 0 = not yet */
 
-	/* The process that asked, and for a run the leader of its processes. */
+	/* The process that asked; for a run the leader of its processes, for a job its supervisor
+	 * (0 = has none yet). */
 	pid_t pid;
 	uint64_t start_ticks; /* field 22 of /proc/PID/stat */
-	char *cgroup; /* absolute path of the cgroup of a run; owned; NULL = only the leader counts
+	char *cgroup; /* absolute path of the cgroup of a run or job; owned; NULL = only the leader
+		       * counts
 		       */
 
 	/* How long its GPUs have done nothing, by ledger time; see policy/idle.h. Not stored: a
@@ -85,7 +97,8 @@ struct lease {
 	int64_t idle_release_us; /* its owner was warned, and it is given back then; 0 = not warned
 				  */
 
-	/* Waiting: can be granted only while its client listens. Not stored. */
+	/* Waiting: can be granted only while its client listens; always so for a job. Not stored.
+	 */
 	bool attached;
 
 	/* For the daemon: what it keeps about this lease (client, event sources). Owned by the
@@ -97,5 +110,5 @@ struct lease *lease_new(void);
 struct lease *lease_free(struct lease *lease);
 DEFINE_CLEANUP(struct lease *, lease_free)
 
-/* Holds GPUs now (active or grace)? */
+/* Holds GPUs now (active or grace)? An array does not, its elements do. */
 bool lease_holds(const struct lease *lease);

@@ -46,13 +46,29 @@ int pool_add_gpu(struct pool *pool, const char *uuid);
 /* Forgets a GPU; the last one moves into its slot. No lease may hold it. */
 void pool_remove_gpu(struct pool *pool, unsigned slot);
 
-/* The lease that holds the GPU now, or NULL. */
+/* The lease that holds the GPU now, or NULL. Leases with shares may hold it together: then that is
+ * the first of them, and pool_next_holder the one after holder, or NULL. */
 struct lease *pool_holder(const struct pool *pool, unsigned slot);
+struct lease *pool_next_holder(const struct pool *pool, unsigned slot, const struct lease *holder);
+
+/* What leases with shares have of the memory of a GPU, in MiB; 0 if it is free or held alone. */
+uint64_t pool_shared_mib(const struct pool *pool, unsigned slot);
 
 /* The state to show, with the reason (may be empty). A GPU on which a right that has ended is still
  * being revoked is in foreign use. */
 enum gpu_state pool_gpu_state(
 	const struct pool *pool, unsigned slot, char ret_reason[GPU_REASON_SIZE]);
+
+/* Why a waiting lease may not have its turn, whatever is free: held, a begin time, what it starts
+ * after, how many of its array may be active. A sentence without a full stop; false: it may. ret
+ * may be NULL. Times are shown as local wall clock. */
+#define POOL_BLOCKED_SIZE 128
+bool pool_blocked(const struct pool *pool, const struct lease *lease, int64_t now_us,
+	int64_t wall_offset_us, char ret[POOL_BLOCKED_SIZE]);
+
+/* Those who wait, in the order of the queue: niceness, then turn. *ret is the caller's array;
+ * -ENOMEM. */
+int pool_queue(const struct pool *pool, struct lease ***ret, size_t *ret_n);
 
 /* Rank among those who wait, 1 = next; 0 if lease does not wait. */
 size_t pool_position(const struct pool *pool, const struct lease *lease);

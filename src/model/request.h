@@ -17,6 +17,8 @@ struct request {
 	char *gpus;     /* UUIDs, comma separated: just these (resolved from what the user typed) */
 	char *types;    /* parts of model names, comma separated: any of these */
 	uint64_t min_memory_mib; /* of the card; 0 = any */
+	uint64_t share_mib; /* so much of the memory of each GPU, which others may have the rest of;
+			       0 = whole GPUs, alone */
 	int64_t duration_us; /* hold: how long; run: limit. TIME_NEVER = until its processes end */
 	int64_t wait_us; /* how long to wait in the queue; 0 = not at all, TIME_NEVER = as long as
 			    it takes */

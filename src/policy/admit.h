@@ -10,6 +10,8 @@
 
 struct admit_limits {
 	int64_t max_hold_us;
+	int64_t max_job_us;         /* TIME_NEVER = no limit */
+	bool share;                 /* may jobs share GPUs? */
 	unsigned requests_per_user; /* waiting and granted together */
 	unsigned requests;          /* of all users */
 };

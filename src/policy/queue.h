@@ -23,7 +23,9 @@ struct queue_start {
 /*
  * One scheduling pass: who of the waiting can start now, on which GPUs. Writes at most max starts
  * to ret, in queue order, and returns how many; their GPU sets are disjoint. A waiting lease whose
- * client does not listen at the moment (!attached) keeps its place but is not started. Does not
+ * client does not listen at the moment (!attached) keeps its place but is not started. Who is
+ * blocked (pool_blocked) has no place. The order is that of pool_queue. An array may be among the
+ * starts several times: each time for one element. Does not
  * change the pool. Nobody gets a GPU on which something is still being revoked, whatever they
  * force. O(waiting * GPU_SET_WORDS) plus O(GPUs log GPUs) for each blocked request that
  * is looked at.

@@ -21,6 +21,21 @@ void transition_warn(struct lease *lease, enum lease_end why, int64_t now_us, in
  * since when they are free. */
 void transition_end(struct pool *pool, struct lease *lease, enum lease_end why, int64_t at_us);
 
+/* active, grace -> waiting: a job goes to the place turn of the queue, not to start before begin_us
+ * (0: at once); its GPUs remember their user. How it ended and why stay as the record of this
+ * attempt; the lease has no end. */
+void transition_requeue(
+	struct pool *pool, struct lease *lease, int64_t turn, int64_t begin_us, int64_t at_us);
+
+/* waiting array -> one element of it, the lowest pending index: a new lease (the caller's; NULL
+ * without memory, and nothing is changed) that waits under that id. An array without pending
+ * indices is active from then on. */
+struct lease *transition_split(struct lease *array, int64_t id, int64_t now_us);
+
+/* An element has ended: counts it; true if the array has ended with it (still to be said by
+ * transition_end). */
+bool transition_element_ended(struct lease *array, const struct lease *element);
+
 /* Moves the expiry (or the limit of a run) by add_us; refused if there is none, if the lease is not
  * active, or if it would lie more than max_hold_us ahead of now (holds). */
 struct verdict transition_extend(
@@ -39,6 +54,28 @@ struct verdict transition_can_shrink(
 struct verdict transition_shrink(
 	struct pool *pool, struct lease *lease, const struct gpu_set *gpus, int64_t now_us);
 
+/* Did it end as well as a job can: exit status 0 (an array: all its elements)? A lease that is no
+ * job did if it was not taken from its owner by an administrator, a limit or a reboot. */
+bool transition_ended_well(const struct lease *lease);
+
+/* lease (a job that waits) needs the end of ended (which has one). */
+enum need_result {
+	NEED_NOT,       /* it does not */
+	NEED_FULFILLED, /* did; it is off the list now */
+	NEED_BROKEN,    /* it ended otherwise: lease cannot start any more */
+};
+enum need_result transition_need(struct lease *lease, const struct lease *ended);
+
+/* What follows when the attempt of a job is over (its outcome is in lease->job, its processes are
+ * gone). */
+enum job_next {
+	JOB_NEXT_END,     /* for the reason in *ret_why */
+	JOB_NEXT_REQUEUE, /* as it was asked for */
+	JOB_NEXT_RETRY,   /* a retry was used up; not before *ret_begin_us */
+};
+enum job_next transition_job_next(struct lease *lease, int64_t now_us, int64_t retry_delay_us,
+	enum lease_end *ret_why, int64_t *ret_begin_us);
+
 /* What time alone asks of a lease now. */
 enum due {
 	DUE_NOTHING,
@@ -46,6 +83,8 @@ enum due {
 	DUE_EXPIRE,  /* hold: end it, at until_us */
 	DUE_WARN,    /* run: limit reached: warn it */
 	DUE_KILL,    /* grace is over: kill what is left */
+	DUE_SIGNAL,  /* job: its limit is near, as it wished to be told */
+	DUE_BEGIN,   /* waiting job: may have its turn from now on */
 };
 
 /* *ret_next_us is when to ask again (TIME_NEVER: no need to). */

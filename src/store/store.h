@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "model/event.h"
 #include "model/pool.h"
+#include "model/usage.h"
 
 struct store;
 
@@ -29,17 +30,60 @@ struct store_ops {
 
 	/* Fills an empty pool: all GPUs ever seen that are not forgotten (not present, their
 	 * decisions and history), and all leases that have not ended, by rising id, with gpus
-	 * filled and eligible left empty. *ret_next_id is larger than every id ever stored or
-	 * journaled. mark->boot_id is empty if there never was one. */
+	 * filled and eligible left empty; jobs without their spec. *ret_next_id is larger than
+	 * every id ever stored or journaled. mark->boot_id is empty if there never was one. */
 	int (*load)(struct store *store, struct pool *pool, int64_t *ret_next_id,
 		struct clock_mark *ret_mark, struct error *err);
 
 	/* Inserts or replaces; GPU sets are stored by UUID, looked up in pool. An ended lease stays
 	 * as history. A GPU that another stored lease holds is refused with -EEXIST: the last line
-	 * of defence against a double grant. Within a transaction put the leases that ended before
-	 * those that gave GPUs back, and these before those that start. A lease that holds GPUs may
-	 * change its uid, and give GPUs back. */
+	 * of defence against a double grant. Leases with shares may be on one GPU together, if the
+	 * sum of their shares is not more than its stored memory. Within a transaction put the
+	 * leases that ended before those that gave GPUs back, and these before those that start. A
+	 * lease that holds GPUs may change its uid, and give GPUs back. */
 	int (*put_lease)(struct store *store, const struct pool *pool, const struct lease *lease,
+		struct error *err);
+
+	/* The spec of a job (see model/job.h), stored with its lease by put_lease when job->spec is
+	 * there; kept until forget_spec. *ret is the caller's; NULL (and 0): there is none. */
+	int (*get_spec)(
+		struct store *store, int64_t id, char **ret, size_t *ret_size, struct error *err);
+	int (*forget_spec)(struct store *store, int64_t id, struct error *err);
+
+	/* The lease of an element that was started, also an ended one: *ret_id, 0 = there is none.
+	 */
+	int (*find_element)(struct store *store, int64_t array, int64_t index, int64_t *ret_id,
+		struct error *err);
+
+	/* Appends to the account of what was held and used. */
+	int (*add_usage)(struct store *store, const struct usage *usage, struct error *err);
+
+	/* What was held between since_us and until_us, also in part, by rising rowid after *cursor
+	 * (0: from the start): calls fn for at most limit rows, and moves *cursor. Returns 1 if
+	 * there may be more, else 0. */
+	int (*usage_between)(struct store *store, int64_t since_us, int64_t until_us,
+		int64_t *cursor, unsigned limit,
+		int (*fn)(const struct usage *usage, void *userdata), void *userdata,
+		struct error *err);
+
+	/* All rows of one lease, summed up: *ret has its ids, from_us the earliest, to_us the
+	 * latest, and an empty gpu; used_us is the sum and peak_mib the largest. *ret_held_us is
+	 * the sum of to_us - from_us, so GPU time. No row: all 0, peak_mib GPU_UNKNOWN. */
+	int (*usage_of_lease)(struct store *store, int64_t id, struct usage *ret,
+		int64_t *ret_held_us, struct error *err);
+
+	/* Ended leases by falling id below before_id (0: from the newest), of uid ((uid_t)-1: of
+	 * all) and not ended before since_us: calls fn for at most limit, as load makes them. */
+	int (*history)(struct store *store, const struct pool *pool, int64_t before_id, uid_t uid,
+		int64_t since_us, unsigned limit,
+		int (*fn)(const struct lease *lease, void *userdata), void *userdata,
+		struct error *err);
+
+	/* Deletes at most limit each of journal lines, usage and leases (with their jobs) that
+	 * ended before before_us. The newest journal line stays, as do all of leases that have not
+	 * ended; an array goes after its elements. *ret_more: there is more to delete. Inside a
+	 * transaction. */
+	int (*prune)(struct store *store, int64_t before_us, unsigned limit, bool *ret_more,
 		struct error *err);
 
 	/* Identity, decisions and history of one GPU. */

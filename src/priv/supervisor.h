@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Between dibsd and dibs-exec, the supervisor of one batch job. One direction each, both of them
+ * made so that dibsd may die, be upgraded and come back at any moment:
+ *
+ *   order    what to do, a sealed memfd: fields "key=value", each ended by a NUL.
+ *            Those of dibsd come first, then the field "user" (without "="), then the spec, which
+ *            holds nothing but what its user may say. An order that is cut short starts nothing:
+ *            it ends with the field "end".
+ *   record   what has happened. A file STATE/jobs/ID.ATTEMPT that the supervisor makes (O_EXCL,
+ *            mode 0600) before it does anything, holds locked (flock, exclusive) as long as it
+ *            lives, and appends lines to. Two supervisors for one attempt cannot be: the second
+ *            finds the file and exits. What is in the file is the truth, also when nobody saw it
+ *            being written. A last line without its newline is to be ignored.
+ *
+ * With the field do=suspend or do=resume the program is no supervisor but does just that with the
+ * processes of a running job (see exec/checkpoint.h), says "done" or "failed SENTENCE" in one line
+ * on the descriptor that supervisor_start() returned, and exits. Fields then: id, cgroup,
+ * tool=PATH (cuda-checkpoint), pid=N (each process that uses a GPU), timeout_us=N.
+ *
+ * Fields of dibsd (each once, unless it says otherwise):
+ *   id=42  attempt=0  uid=1000  name=NAME  array=41  index=7 (the last two: elements only)
+ *   record=PATH            absolute
+ *   cgroup=PATH            absolute, exists; where the command goes; absent: there are no cgroups
+ *   pam=SERVICE            absent: no PAM
+ *   start_timeout_us=N     what has not become the user's command by then has failed
+ *   processes_max=N        RLIMIT_NPROC of the command; absent: as it is
+ *   host=NAME
+ *   gpuenv=NAME=VALUE      any number; stands above everything the user says
+ * Fields of the user (the spec):
+ *   arg=TEXT               one or more: the command line
+ *   env=NAME=VALUE         any number; absent (and no keep_env): see exec
+ *   dir=PATH               absolute: where it starts
+ *   out=PATTERN            default "dibs-%j.log" ("dibs-%A_%a.log" for elements); relative to dir
+ *   err=PATTERN            absent: the same as out
+ *   setup=SHELL            commands for the shell before, such as "module load cuda"
+ *   venv=DIR               activates DIR; empty: none; absent: "venv" of the home directory if it
+ *                          is there
+ *   script=TEXT            is the program itself; arg are its arguments, arg[0] its name
+ *   umask=OCTAL
+ *   limit=NAME:SOFT        any number; NAME as in prlimit(1), lower case; SOFT a number or
+ *                          "unlimited"; only lowered to the hard limit, never above
+ *
+ * Lines of the record (times are CLOCK_REALTIME in us):
+ *   supervisor PID START_TICKS
+ *   log OFFSET PATH        the log is open; it had OFFSET bytes
+ *   running PID            the command was executed
+ *   exit STATUS | signal N | failed SENTENCE      the end; at most one of them, always last but for
+ *   memory SENTENCE        why: "out of memory ...", before "exit" or "signal"
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+#define SUPERVISOR_SPEC_MAX  (192 * 1024) /* bytes of a spec */
+#define SUPERVISOR_ORDER_MAX (256 * 1024) /* bytes of an order */
+
+/* A growing text of fields. Once memory ran out, failed stays set and nothing is added. */
+struct fields_writer {
+	char *text; /* owned; size bytes */
+	size_t size, allocated;
+	bool failed;
+};
+void fields_put(struct fields_writer *w, const char *key, const char *value);
+void fields_put_int(struct fields_writer *w, const char *key, int64_t value);
+void fields_put_raw(struct fields_writer *w, const char *bytes, size_t size); /* whole fields */
+void fields_writer_clear(struct fields_writer *w);
+
+enum record_end {
+	RECORD_NONE, /* has not ended, as far as is written */
+	RECORD_EXIT,
+	RECORD_SIGNAL,
+	RECORD_FAILED, /* the command never ran */
+};
+
+struct record {
+	bool exists; /* there is such a file: the attempt was begun */
+	bool alive;  /* its supervisor holds the lock */
+	pid_t pid;   /* of the supervisor; 0 = not written yet */
+	uint64_t start_ticks;
+	bool running; /* its command was executed */
+	char *log;    /* owned; NULL = not open yet */
+	int64_t log_offset;
+	enum record_end end;
+	int code;           /* status, or signal */
+	char sentence[240]; /* of failed or memory, sanitized; or empty */
+};
+
+/* Reads directory/ID.ATTEMPT as far as it is written. No such file is no error. Never blocks. */
+int record_read(int directory, int64_t id, unsigned attempt, struct record *ret, struct error *err);
+void record_clear(struct record *record);
+
+/* The name of that file. */
+#define RECORD_NAME_SIZE 48
+void record_name(int64_t id, unsigned attempt, char dst[RECORD_NAME_SIZE]);
+
+/*
+ * Starts a supervisor with that order. socket: where "dibs-exec --listen" may be waiting (so that
+ * supervisors are no children of a confined service); if nobody is there, or it is NULL, program
+ * is started as a child, in a session of its own, that outlives us (*ret_pid; else 0). Returns a
+ * descriptor that becomes readable when the supervisor has made its record, and is at its end when
+ * it has exited or could not be started. Does not wait for it, and never blocks: the order travels
+ * as a sealed memfd.
+ */
+int supervisor_start(const char *socket, const char *program, const char *order, size_t size,
+	pid_t *ret_pid, struct error *err);
