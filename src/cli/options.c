@@ -39,11 +39,46 @@ const struct option options[OPT_MAX] = {
 	[OPT_RELEASE_GPU] = { 0, "gpu", "LIST", "your leases on these GPUs" },
 	[OPT_SHRINK_GPU] = { 0, "gpu", "LIST", "the GPUs that are given back" },
 	[OPT_REASON] = { 0, "reason", "TEXT", "why; people will read it" },
-	[OPT_ADOPT] = { 0, "adopt", "PID...", "the GPUs that these processes of yours use", true },
+	[OPT_ADOPT] = { 0, "adopt", "PID...", "the GPUs that these processes of yours use",
+		OPTION_WORDS },
 	[OPT_UUID] = { 0, "uuid", NULL, "print their UUIDs, with commas" },
 	[OPT_INDEX] = { 0, "index", NULL, "print their indices, with commas" },
 	[OPT_DOCKER] = { 0, "docker", NULL, "print what docker run needs to have them" },
 	[OPT_CDI] = { 0, "cdi", NULL, "the same as names of CDI, for podman and others" },
+	[OPT_NAME] = { 0, "name", "NAME", "what the job is called" },
+	[OPT_OUTPUT] = { 'o', "output", "FILE", "its output (dibs-%j.log)" },
+	[OPT_ERROR] = { 'e', "error", "FILE", "its standard error, if not there as well" },
+	[OPT_CHDIR] = { 0, "chdir", "DIR", "start in this directory" },
+	[OPT_ENV_SETUP] = { 0, "env-setup", "CMD",
+		"a line of shell before, as 'module load cuda'" },
+	[OPT_VENV] = { 0, "venv", "DIR", "activate this Python environment (~/venv if there)" },
+	[OPT_NO_VENV] = { 0, "no-venv", NULL, "activate none" },
+	[OPT_ENV] = { 0, "env", "NAME[=V]", "with this variable; may be given again",
+		OPTION_REPEATED },
+	[OPT_NO_ENV] = { 0, "no-env", NULL, "without the variables of this shell" },
+	[OPT_AFTER] = { 0, "after", "ID[:HOW]", "when that job ended: ok (else never), fail, any",
+		OPTION_REPEATED },
+	[OPT_ARRAY] = { 0, "array", "LIST[%MAX]", "one job for each number, as 0-9,12%4" },
+	[OPT_BEGIN] = { 0, "begin", "TIME", "not before 20:00, 'tomorrow 08:00', +2h, ..." },
+	[OPT_HELD] = { 0, "hold", NULL, "wait until 'dibs resume'" },
+	[OPT_RETRIES] = { 0, "retries", "N", "start it again if it fails, so often" },
+	[OPT_ON_LIMIT] = { 0, "on-limit", "WHAT", "at its time limit: kill, requeue, suspend" },
+	[OPT_GRACE] = { 0, "grace", "DURATION", "between TERM and KILL" },
+	[OPT_WARN_SIGNAL] = { 0, "signal", "SIG[@TIME]", "a signal before its time limit (60s)" },
+	[OPT_NICE] = { 0, "nice", "N", "let others go first; -100 to 100" },
+	[OPT_MEM] = { 0, "mem", "SIZE", "share a GPU: so much of its memory will do" },
+	[OPT_EXCLUSIVE] = { 0, "exclusive", NULL, "share its GPUs with nobody (the default)" },
+	[OPT_WAIT_FOR] = { 0, "wait-for", NULL, "wait for its end, and take its exit status" },
+	[OPT_SIGNAL] = { 0, "signal", "SIG", "send this signal, and do not end it" },
+	[OPT_FOLLOW] = { 'f', "follow", NULL, "stay, and show what is added until the job ends" },
+	[OPT_TAIL] = { 'n', "tail", "N", "only the last lines" },
+	[OPT_SINCE] = { 0, "since", "TIME", "what was not over by then, as 2026-12-01 or 7d" },
+	[OPT_UNTIL] = { 0, "until", "TIME", "up to then (now)" },
+	[OPT_USER] = { 0, "user", "USER", "those of this user" },
+	[OPT_LIMIT] = { 0, "limit", "N", "so many at most" },
+	[OPT_DAYS] = { 0, "days", "N", "the last days (30)" },
+	[OPT_BY] = { 0, "by", "WHAT", "a row for each user, group, gpu, type or kind" },
+	[OPT_CSV] = { 0, "csv", NULL, "for spreadsheets" },
 };
 
 bool verb_takes(const struct verb *verb, enum opt opt)
@@ -84,11 +119,19 @@ static int unknown_option(const struct arguments *a, const char *word, struct er
 		verb_name(a));
 }
 
-static void take_value(struct arguments *a, enum opt opt, char *value)
+static int take_value(struct arguments *a, enum opt opt, char *value, struct error *err)
 {
 	a->values[opt] = value;
-	if (options[opt].words)
+	if (options[opt].again == OPTION_WORDS)
 		a->words[a->n_words++] = value;
+	if (options[opt].again != OPTION_REPEATED)
+		return 0;
+	if (a->n_given == ARGUMENTS_GIVEN_MAX)
+		return error_set(err, -EINVAL, "usage.option",
+			"--%s: no more than %d options may be repeated", options[opt].name,
+			ARGUMENTS_GIVEN_MAX);
+	a->given[a->n_given++] = (struct given){ opt, value };
+	return 0;
 }
 
 /* "--name", "--name=value", "--name value". Returns how many words of argv it took. */
@@ -113,7 +156,8 @@ static int parse_long(struct arguments *a, char **argv, struct error *err)
 			a->values[opt] = "";
 			return 1;
 		}
-		take_value(a, opt, equals ? equals + 1 : argv[1]);
+		if (take_value(a, opt, equals ? equals + 1 : argv[1], err) < 0)
+			return -EINVAL;
 		return equals ? 1 : 2;
 	}
 	return unknown_option(a, argv[0], err);
@@ -136,10 +180,21 @@ static int parse_letters(struct arguments *a, char **argv, struct error *err)
 		if (!s[1] && !argv[1])
 			return error_set(err, -EINVAL, "usage.option", "-%c needs a value: -%c %s",
 				*s, *s, options[opt].argument);
-		take_value(a, opt, s[1] ? s + 1 : argv[1]);
+		if (take_value(a, opt, s[1] ? s + 1 : argv[1], err) < 0)
+			return -EINVAL;
 		return s[1] ? 1 : 2;
 	}
 	return 1;
+}
+
+static bool is_option(const char *word)
+{
+	return word[0] == '-' && word[1];
+}
+
+static int parse_option(struct arguments *a, char **argv, struct error *err)
+{
+	return argv[0][1] == '-' ? parse_long(a, argv, err) : parse_letters(a, argv, err);
 }
 
 /* The first words are the verb. Returns 1 if word was a part of it. */
@@ -198,12 +253,10 @@ int arguments_parse(int argc, char **argv, struct arguments *ret, struct error *
 		const char *word = argv[i];
 
 		if (!only_words && strcmp(word, "--") == 0) {
-			only_words = true;
+			only_words = ret->dashes = true;
 			r = 1;
-		} else if (!only_words && word[0] == '-' && word[1] == '-') {
-			r = parse_long(ret, argv + i, err);
-		} else if (!only_words && word[0] == '-' && word[1]) {
-			r = parse_letters(ret, argv + i, err);
+		} else if (!only_words && is_option(word)) {
+			r = parse_option(ret, argv + i, err);
 		} else if ((r = take_verb(ret, word, err)) == 0) {
 			r = 1;
 			ret->words[ret->n_words++] = argv[i];
@@ -214,4 +267,27 @@ int arguments_parse(int argc, char **argv, struct arguments *ret, struct error *
 	}
 	ret->words[ret->n_words] = NULL;
 	return check_all(ret, err);
+}
+
+int arguments_add(struct arguments *arguments, char **words, struct error *err)
+{
+	for (int r; *words; words += r) {
+		if (!is_option(*words) || strcmp(*words, "--") == 0)
+			return error_set(err, -EINVAL, "usage.words", "'%s' is no option", *words);
+		r = parse_option(arguments, words, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+const char *arguments_next(const struct arguments *arguments, enum opt opt, unsigned *i)
+{
+	while (*i < arguments->n_given) {
+		const struct given *given = &arguments->given[(*i)++];
+
+		if (given->opt == opt)
+			return given->value;
+	}
+	return NULL;
 }

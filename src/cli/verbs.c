@@ -8,6 +8,16 @@
 	(OPT_BIT(OPT_GPUS) | OPT_BIT(OPT_GPU) | OPT_BIT(OPT_TYPE) | OPT_BIT(OPT_MIN_MEMORY) | \
 		OPT_BIT(OPT_WAIT) | OPT_BIT(OPT_NO_WAIT) | OPT_BIT(OPT_NOTE))
 
+#define JOB                                                                                       \
+	(OPT_BIT(OPT_GPUS) | OPT_BIT(OPT_GPU) | OPT_BIT(OPT_TYPE) | OPT_BIT(OPT_MIN_MEMORY) |     \
+		OPT_BIT(OPT_NOTE) | OPT_BIT(OPT_TIME) | OPT_BIT(OPT_NAME) | OPT_BIT(OPT_OUTPUT) | \
+		OPT_BIT(OPT_ERROR) | OPT_BIT(OPT_CHDIR) | OPT_BIT(OPT_ENV_SETUP) |                \
+		OPT_BIT(OPT_VENV) | OPT_BIT(OPT_NO_VENV) | OPT_BIT(OPT_ENV) |                     \
+		OPT_BIT(OPT_NO_ENV) | OPT_BIT(OPT_AFTER) | OPT_BIT(OPT_ARRAY) |                   \
+		OPT_BIT(OPT_BEGIN) | OPT_BIT(OPT_HELD) | OPT_BIT(OPT_RETRIES) |                   \
+		OPT_BIT(OPT_ON_LIMIT) | OPT_BIT(OPT_GRACE) | OPT_BIT(OPT_WARN_SIGNAL) |           \
+		OPT_BIT(OPT_NICE) | OPT_BIT(OPT_MEM) | OPT_BIT(OPT_EXCLUSIVE))
+
 static const struct verb admin_verbs[] = {
 	{ "drain", "GPU --reason TEXT", "Hand out this GPU no more",
 		"Its present lease goes on. GPU is an index or a UUID.", OPT_BIT(OPT_REASON), 1, 1,
@@ -48,6 +58,32 @@ const struct verb verbs[] = {
 		REQUEST | OPT_BIT(OPT_FORCE) | OPT_BIT(OPT_DURATION) | OPT_BIT(OPT_SHORT) |
 			OPT_BIT(OPT_JSON) | OPT_BIT(OPT_ADOPT),
 		.max_words = INT_MAX, .run = verb_reserve },
+	{ "submit", "-- COMMAND... | SCRIPT [ARGUMENT...]", "Queue a job, and go home",
+		"It starts as you, here, with this environment, when its turn comes. A script may\n"
+		"have its options in lines as '#DIBS -g 2 -t 4h' before its first command; "
+		"#SBATCH\n"
+		"lines are read, too. In names of files %j is the number of the job, %a the index\n"
+		"and %A the number of its array, %x its name, %u you, %h this host.",
+		JOB | OPT_BIT(OPT_WAIT_FOR) | OPT_BIT(OPT_JSON), 1, INT_MAX, true, verb_submit },
+	{ "logs", "ID", "Show what a job printed", NULL, OPT_BIT(OPT_FOLLOW) | OPT_BIT(OPT_TAIL), 1,
+		1, .run = verb_logs },
+	{ "cancel", "ID...", "Take jobs out of the queue, or end them",
+		"42.7 is an element of the array 42, which means all of them. Other leases are\n"
+		"ended, too.",
+		OPT_BIT(OPT_SIGNAL), 1, INT_MAX, .run = verb_cancel },
+	{ "hold", "ID...", "Keep waiting jobs from starting", NULL, 0, 1, INT_MAX,
+		.run = verb_hold },
+	{ "resume", "ID...", "Let held or suspended jobs go on", NULL, 0, 1, INT_MAX,
+		.run = verb_resume },
+	{ "requeue", "ID...", "End running jobs, and queue them anew", NULL, 0, 1, INT_MAX,
+		.run = verb_requeue },
+	{ "suspend", "ID...", "Freeze running jobs, and free their GPUs", NULL, 0, 1, INT_MAX,
+		.run = verb_suspend },
+	{ "wait", "ID...", "Wait for jobs to end, and take their exit status", NULL,
+		OPT_BIT(OPT_JSON), 1, INT_MAX, .run = verb_wait },
+	{ "exec", "ID [--] COMMAND...", "Run a command inside of a lease of yours",
+		"It ends with the lease. For a debugger, nvidia-smi, a second shell.",
+		OPT_BIT(OPT_VISIBLE), 2, INT_MAX, true, verb_exec },
 	{ "extend", "ID DURATION", "Keep a hold, or let a run go on, for longer",
 		"The time is added to what is left.", .min_words = 2, .max_words = 2,
 		.run = verb_extend },
@@ -70,6 +106,14 @@ const struct verb verbs[] = {
 	{ "queue", "", "List who waits, in order", NULL, OPT_BIT(OPT_JSON), .run = verb_queue },
 	{ "show", "ID", "Show one lease and its journal", NULL, OPT_BIT(OPT_JSON), 1, 1,
 		.run = verb_show },
+	{ "history", "", "List leases that have ended, newest first", NULL,
+		OPT_BIT(OPT_SINCE) | OPT_BIT(OPT_USER) | OPT_BIT(OPT_EVERYBODY) |
+			OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_JSON),
+		.run = verb_history },
+	{ "report", "", "Sum up who held how much, used it, and waited", NULL,
+		OPT_BIT(OPT_DAYS) | OPT_BIT(OPT_SINCE) | OPT_BIT(OPT_UNTIL) | OPT_BIT(OPT_BY) |
+			OPT_BIT(OPT_CSV) | OPT_BIT(OPT_JSON),
+		.run = verb_report },
 	{ "admin", "COMMAND", "For administrators: guard, drain, release, sensor",
 		.verbs = admin_verbs },
 	{ "doctor", "", "Say what is wrong on this host, and what mends it", NULL,
