@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/job.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/strtab.h"
@@ -47,6 +48,32 @@ struct job *job_free(struct job *job)
 	free(job->spec);
 	free(job);
 	return NULL;
+}
+
+static int copy_owned(const struct job *job, struct job *copy)
+{
+	copy->name = strdup(job->name);
+	copy->log = job->log ? strdup(job->log) : NULL;
+	copy->needs = job->n_needs > 0 ? calloc(job->n_needs, sizeof(*job->needs)) : NULL;
+	if (!copy->name || (job->log && !copy->log) || (job->n_needs > 0 && !copy->needs))
+		return -ENOMEM;
+	if (job->n_needs > 0)
+		memcpy(copy->needs, job->needs, job->n_needs * sizeof(*job->needs));
+	return indices_copy(&job->pending, &copy->pending);
+}
+
+struct job *job_copy(const struct job *job)
+{
+	_cleanup_(job_freep) struct job *copy = job_new();
+
+	if (!copy)
+		return NULL;
+	*copy = *job;
+	copy->name = copy->log = copy->spec = NULL;
+	copy->spec_size = 0;
+	copy->needs = NULL;
+	copy->pending = (struct indices){ 0 };
+	return copy_owned(job, copy) < 0 ? NULL : TAKE_PTR(copy);
 }
 
 struct job *job_element(const struct job *array, int64_t array_id, int64_t index)

@@ -118,6 +118,9 @@ struct job *job_new(void);
 struct job *job_free(struct job *job);
 DEFINE_CLEANUP(struct job *, job_free)
 
+/* All but the spec. NULL without memory. */
+struct job *job_copy(const struct job *job);
+
 /* An element of an array: what was submitted, without needs, indices and what became of it. NULL
  * without memory. */
 struct job *job_element(const struct job *array, int64_t array_id, int64_t index);

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define FRAME_REQUEST_MAX (64 * 1024)        /* bytes, what a daemon reads */
+#define FRAME_REQUEST_MAX (384 * 1024)       /* bytes, what a daemon reads */
 #define FRAME_REPLY_MAX   (64 * 1024 * 1024) /* bytes, what a client reads */
 
 struct frame_reader {

@@ -164,6 +164,20 @@ static int check_ints(const struct field *field, json_t *array, struct error *er
 	return 0;
 }
 
+static int check_texts(const struct field *field, json_t *array, struct error *err)
+{
+	size_t i;
+	json_t *value;
+
+	if (!json_is_array(array) || json_array_size(array) > (size_t)field->max)
+		return invalid(err, "'%s' must be an array of at most %" PRId64 " strings",
+			field->name, field->max);
+	json_array_foreach (array, i, value)
+		if (!json_is_string(value))
+			return invalid(err, "'%s' must be an array of strings", field->name);
+	return 0;
+}
+
 static int check(const struct field *field, json_t *value, struct error *err)
 {
 	switch (field->type) {
@@ -179,6 +193,8 @@ static int check(const struct field *field, json_t *value, struct error *err)
 		return check_strings(field, value, err);
 	case FIELD_INTS:
 		return check_ints(field, value, err);
+	case FIELD_TEXTS:
+		return check_texts(field, value, err);
 	case FIELD_TYPE_MAX:
 		break;
 	}
@@ -222,6 +238,7 @@ static int store(const struct field *field, json_t *value, void *dst)
 		*(char **)p = join(value);
 		return *(char **)p ? 0 : -ENOMEM;
 	case FIELD_INTS:
+	case FIELD_TEXTS:
 		*(json_t **)p = value;
 		break;
 	case FIELD_TYPE_MAX:

@@ -30,6 +30,7 @@ enum field_type {
 	FIELD_STRINGS, /* char *, owned: the strings of an array joined by commas; an empty one or
 			  a comma within one is refused */
 	FIELD_INTS,    /* json_t *, borrowed: an array of integers */
+	FIELD_TEXTS,   /* json_t *, borrowed: an array of any strings */
 	FIELD_TYPE_MAX,
 };
 
@@ -42,7 +43,7 @@ struct field {
 			  alone */
 	int64_t min,
 		max; /* FIELD_INT, and each of FIELD_INTS: value; FIELD_STRING: bytes;
-			FIELD_STRINGS: members. (What else is in a message, its limit bounds.) */
+			FIELD_STRINGS, FIELD_TEXTS: members. (What else is in a message, its limit bounds.) */
 };
 
 /*
