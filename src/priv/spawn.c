@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "priv/become.h"
 
 #define REPORT_FD (STDERR_FILENO + 1)
 
@@ -71,47 +72,28 @@ static int enter_cgroup(const char *path)
 	return dir < 0 ? -errno : write_file_at(dir, "cgroup.procs", "0");
 }
 
+/* Security: its program needs no groups, whatever the caller has. */
 static int change_user(uid_t uid, gid_t gid)
 {
-	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
-		return -errno;
-	return 0;
+	return setgroups(0, NULL) < 0 ? -errno : become_user(uid, gid);
 }
 
-/* Security: asks the kernel instead of believing that what was asked for has happened. */
 static int can_regain(uid_t uid, gid_t gid)
 {
-	uid_t ruid, euid, suid;
-	gid_t rgid, egid, sgid;
-
-	if (getresuid(&ruid, &euid, &suid) < 0 || getresgid(&rgid, &egid, &sgid) < 0)
-		return -errno;
-	if (ruid != uid || euid != uid || suid != uid || rgid != gid || egid != gid || sgid != gid)
-		return -EPERM;
-	if (setresuid(0, 0, 0) == 0 || setresgid(0, 0, 0) == 0 || getgroups(0, NULL) != 0)
-		return -EPERM;
-	return 0;
+	return getgroups(0, NULL) != 0 ? -EPERM : become_check(uid, gid);
 }
 
 /* Security: the session is new because whoever has a terminal as theirs can type into it (TIOCSTI),
  * and stderr may be that of the shell from which root started us. */
-static int confine(void)
+static int confine(bool outlives)
 {
-	if (setsid() < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-		prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+	if (setsid() < 0)
+		return -errno;
+	if (outlives)
+		return 0;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return -errno;
 	return 0;
-}
-
-static void reset_signals(void)
-{
-	sigset_t none;
-
-	/* Fails for KILL, STOP and those that libc keeps for itself: nothing to reset there. */
-	for (int sig = 1; sig < NSIG; sig++)
-		signal(sig, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static int prepare(const struct spawn *what, pid_t parent, enum step *step)
@@ -133,13 +115,13 @@ static int prepare(const struct spawn *what, pid_t parent, enum step *step)
 			return r;
 	}
 	*step = STEP_CONFINE;
-	r = confine();
+	r = confine(what->outlives);
 	if (r < 0)
 		return r;
 	*step = STEP_PARENT;
-	if (getppid() != parent)
+	if (!what->outlives && getppid() != parent)
 		return -ESRCH;
-	reset_signals();
+	become_default_signals();
 	*step = STEP_EXEC;
 	execve(what->argv[0], (char *const *)what->argv, (char *const *)what->env);
 	return -errno;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Starts a program of ours that must not have root. */
+/* Starts programs of ours; but for the supervisor of jobs, they must not have root. */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -14,6 +15,7 @@ struct spawn {
 	int stdout_fd;           /* becomes its standard output; -1: /dev/null. stderr is ours */
 	int stdin_fd;            /* becomes its standard input, above 2; 0: /dev/null */
 	const char *cgroup;      /* directory of a cgroup that it is started in; NULL: ours */
+	bool outlives;           /* goes on when we end, and may gain privileges */
 };
 
 /*
@@ -21,6 +23,6 @@ struct spawn {
  * own, die with the parent, exec. Only the three standard descriptors stay open; signals are as
  * after a fresh start. Errors of the child before exec come back here. On success *ret_pid is the
  * child, to be waited for, and the return value a pidfd. uid or gid 0 is -EINVAL. Our own standard
- * descriptors must be open. The child dies with the thread that called.
+ * descriptors must be open. Unless it outlives us, the child dies with the thread that called.
  */
 int spawn(const struct spawn *what, pid_t *ret_pid, struct error *err);

@@ -50,62 +50,25 @@
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "priv/fields.h" /* writes orders */
+#include "priv/record.h" /* reads records */
 
 #define SUPERVISOR_SPEC_MAX  (192 * 1024) /* bytes of a spec */
 #define SUPERVISOR_ORDER_MAX (256 * 1024) /* bytes of an order */
-
-/* A growing text of fields. Once memory ran out, failed stays set and nothing is added. */
-struct fields_writer {
-	char *text; /* owned; size bytes */
-	size_t size, allocated;
-	bool failed;
-};
-void fields_put(struct fields_writer *w, const char *key, const char *value);
-void fields_put_int(struct fields_writer *w, const char *key, int64_t value);
-void fields_put_raw(struct fields_writer *w, const char *bytes, size_t size); /* whole fields */
-void fields_writer_clear(struct fields_writer *w);
-
-enum record_end {
-	RECORD_NONE, /* has not ended, as far as is written */
-	RECORD_EXIT,
-	RECORD_SIGNAL,
-	RECORD_FAILED, /* the command never ran */
-};
-
-struct record {
-	bool exists; /* there is such a file: the attempt was begun */
-	bool alive;  /* its supervisor holds the lock */
-	pid_t pid;   /* of the supervisor; 0 = not written yet */
-	uint64_t start_ticks;
-	bool running; /* its command was executed */
-	char *log;    /* owned; NULL = not open yet */
-	int64_t log_offset;
-	enum record_end end;
-	int code;           /* status, or signal */
-	char sentence[240]; /* of failed or memory, sanitized; or empty */
-};
-
-/* Reads directory/ID.ATTEMPT as far as it is written. No such file is no error. Never blocks. */
-int record_read(int directory, int64_t id, unsigned attempt, struct record *ret, struct error *err);
-void record_clear(struct record *record);
-
-/* The name of that file. */
-#define RECORD_NAME_SIZE 48
-void record_name(int64_t id, unsigned attempt, char dst[RECORD_NAME_SIZE]);
 
 /*
  * Starts a supervisor with that order. socket: where "dibs-exec --listen" may be waiting (so that
  * supervisors are no children of a confined service); if nobody is there, or it is NULL, program
  * is started as a child, in a session of its own, that outlives us (*ret_pid; else 0). Returns a
- * descriptor that becomes readable when the supervisor has made its record, and is at its end when
- * it has exited or could not be started. Does not wait for it, and never blocks: the order travels
- * as a sealed memfd.
+ * descriptor (non-blocking) that becomes readable when the supervisor has made its record, and is
+ * at its end when the record has its end, the supervisor was killed, or it could not be started.
+ * (It lives a little longer than that, at most half a minute, to close the PAM session.) Does not
+ * wait for it, and never blocks: the order travels as a sealed memfd. -EAGAIN: too many are being
+ * started; program NULL: only by the socket (-ENOENT or -ECONNREFUSED: nobody is there).
  */
 int supervisor_start(const char *socket, const char *program, const char *order, size_t size,
 	pid_t *ret_pid, struct error *err);
