@@ -141,3 +141,16 @@ void format_time(char dst[TIME_TEXT_SIZE], int64_t real_us)
 	memmove(dst + n - 1, dst + n - 2, 3); /* +0100 -> +01:00 */
 	dst[n - 2] = ':';
 }
+
+void format_moment(char dst[MOMENT_TEXT_SIZE], int64_t real_us, int64_t today_us)
+{
+	time_t at = (time_t)(real_us / USEC_PER_SEC), today = (time_t)(today_us / USEC_PER_SEC);
+	struct tm tm = { 0 }, tm_today = { 0 };
+	bool same_day;
+
+	localtime_r(&at, &tm);
+	localtime_r(&today, &tm_today);
+	same_day = tm.tm_year == tm_today.tm_year && tm.tm_yday == tm_today.tm_yday;
+	if (strftime(dst, MOMENT_TEXT_SIZE, same_day ? "%H:%M" : "%Y-%m-%d %H:%M", &tm) == 0)
+		*dst = '\0';
+}

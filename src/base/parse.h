@@ -34,3 +34,8 @@ void format_duration(char dst[DURATION_TEXT_SIZE], int64_t us);
  * is CLOCK_REALTIME in microseconds. */
 #define TIME_TEXT_SIZE 32
 void format_time(char dst[TIME_TEXT_SIZE], int64_t real_us);
+
+/* For sentences, in the local time zone: "18:40", with the date ("2026-02-03 18:40") if it is not
+ * that of today_us. Both are CLOCK_REALTIME in microseconds. */
+#define MOMENT_TEXT_SIZE 24
+void format_moment(char dst[MOMENT_TEXT_SIZE], int64_t real_us, int64_t today_us);

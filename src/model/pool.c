@@ -57,21 +57,6 @@ void pool_sweep(struct pool *pool)
 	pool->n_leases = kept;
 }
 
-struct lease *pool_find(const struct pool *pool, int64_t id)
-{
-	size_t low = 0, high = pool->n_leases;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (pool->leases[middle]->id < id)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < pool->n_leases && pool->leases[low]->id == id ? pool->leases[low] : NULL;
-}
-
 int pool_slot_by_uuid(const struct pool *pool, const char *uuid)
 {
 	for (unsigned slot = 0; slot < pool->n_gpus; slot++)
@@ -142,12 +127,56 @@ void pool_remove_gpu(struct pool *pool, unsigned slot)
 	}
 }
 
-struct lease *pool_holder(const struct pool *pool, unsigned slot)
+/* The first of the leases from number i on that holds the GPU. */
+static struct lease *holder_from(const struct pool *pool, unsigned slot, size_t i)
 {
-	for (size_t i = 0; i < pool->n_leases; i++)
+	for (; i < pool->n_leases; i++)
 		if (lease_holds(pool->leases[i]) && gpu_set_has(&pool->leases[i]->gpus, slot))
 			return pool->leases[i];
 	return NULL;
+}
+
+/* How many leases have an id below that. */
+static size_t rank_of(const struct pool *pool, int64_t id)
+{
+	size_t low = 0, high = pool->n_leases;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (pool->leases[middle]->id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct lease *pool_find(const struct pool *pool, int64_t id)
+{
+	size_t i = rank_of(pool, id);
+
+	return i < pool->n_leases && pool->leases[i]->id == id ? pool->leases[i] : NULL;
+}
+
+struct lease *pool_holder(const struct pool *pool, unsigned slot)
+{
+	return holder_from(pool, slot, 0);
+}
+
+struct lease *pool_next_holder(const struct pool *pool, unsigned slot, const struct lease *holder)
+{
+	return holder_from(pool, slot, rank_of(pool, holder->id + 1));
+}
+
+uint64_t pool_shared_mib(const struct pool *pool, unsigned slot)
+{
+	uint64_t mib = 0;
+
+	for (const struct lease *holder = pool_holder(pool, slot); holder;
+		holder = pool_next_holder(pool, slot, holder))
+		mib += holder->request.share_mib;
+	return mib;
 }
 
 /* "processes of lease #12, which has ended, still have it open" */
@@ -186,18 +215,6 @@ enum gpu_state pool_gpu_state(
 		return GPU_STATE_FOREIGN;
 	}
 	return GPU_STATE_FREE;
-}
-
-size_t pool_position(const struct pool *pool, const struct lease *lease)
-{
-	size_t position = 0;
-
-	for (size_t i = 0; i < pool->n_leases; i++) {
-		position += pool->leases[i]->state == LEASE_WAITING;
-		if (pool->leases[i] == lease)
-			return lease->state == LEASE_WAITING ? position : 0;
-	}
-	return 0;
 }
 
 unsigned pool_sort_gpus(

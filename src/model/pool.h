@@ -66,11 +66,15 @@ enum gpu_state pool_gpu_state(
 bool pool_blocked(const struct pool *pool, const struct lease *lease, int64_t now_us,
 	int64_t wall_offset_us, char ret[POOL_BLOCKED_SIZE]);
 
-/* Those who wait, in the order of the queue: niceness, then turn. *ret is the caller's array;
- * -ENOMEM. */
+/* Both wait; does a come before b? By niceness, then turn (0 stands for the id), then id. */
+bool pool_before(const struct lease *a, const struct lease *b);
+
+/* Those who wait, blocked or not, in the order of the queue. *ret is the caller's array; -ENOMEM.
+ */
 int pool_queue(const struct pool *pool, struct lease ***ret, size_t *ret_n);
 
-/* Rank among those who wait, 1 = next; 0 if lease does not wait. */
+/* Rank among those who wait and are not blocked, 1 = next; 0 if lease is none of them. Without a
+ * clock: a begin time blocks until it is cleared (DUE_BEGIN). */
 size_t pool_position(const struct pool *pool, const struct lease *lease);
 
 /* The slots of set in the order of the indices of their GPUs; returns how many. */

@@ -12,13 +12,11 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "base/parse.h"
 #include "base/text.h"
 
 #define HOLDERS_SHOWN 3
-#define MOMENT_SIZE   24
 
 struct obstacles {
 	struct gpu_set free, lost, drained, revoking, foreign;
@@ -93,17 +91,9 @@ static void look(const struct pool *pool, const struct lease *lease, struct obst
 	*ret = o;
 }
 
-static const char *moment(const struct sentence *s, int64_t at_us, char dst[MOMENT_SIZE])
+static const char *moment(const struct sentence *s, int64_t at_us, char dst[MOMENT_TEXT_SIZE])
 {
-	time_t at = (time_t)((at_us + s->wall_offset_us) / USEC_PER_SEC);
-	time_t today = (time_t)((s->today_us + s->wall_offset_us) / USEC_PER_SEC);
-	struct tm tm = { 0 }, tm_today = { 0 };
-	bool same_day;
-
-	localtime_r(&at, &tm);
-	localtime_r(&today, &tm_today);
-	same_day = tm.tm_year == tm_today.tm_year && tm.tm_yday == tm_today.tm_yday;
-	strftime(dst, MOMENT_SIZE, same_day ? "%H:%M" : "%Y-%m-%d %H:%M", &tm);
+	format_moment(dst, at_us + s->wall_offset_us, s->today_us + s->wall_offset_us);
 	return dst;
 }
 
@@ -117,7 +107,7 @@ static void add_name(struct sentence *s, const struct lease *lease)
 static void add_holders(struct sentence *s, const struct obstacles *o)
 {
 	size_t shown = MIN(o->n_holders, (size_t)HOLDERS_SHOWN);
-	char until[MOMENT_SIZE];
+	char until[MOMENT_TEXT_SIZE];
 
 	for (size_t i = 0; i < shown; i++) {
 		const struct lease *holder = o->holders[i];
@@ -165,7 +155,7 @@ static void add_unusable(struct sentence *s, const struct pool *pool, const stru
 /* "GPU 3 is leased by uid 1000 until 18:40 (hold #41)" */
 static void add_only_holder(struct sentence *s, int index, const struct lease *holder)
 {
-	char until[MOMENT_SIZE];
+	char until[MOMENT_TEXT_SIZE];
 
 	add(s, "GPU %d is leased by uid %u ", index, (unsigned)holder->uid);
 	if (holder->state != LEASE_GRACE && holder->until_us != TIME_NEVER)

@@ -25,15 +25,28 @@ static bool ends_by_clock(const struct lease *lease)
 	return lease->kind == LEASE_HOLD || lease->kind == LEASE_BOOKING;
 }
 
+/* How the attempt before this one ended. */
+static void forget_attempt(struct job *job)
+{
+	job->exit_status = -1;
+	job->exit_signal = 0;
+	job->reason[0] = '\0';
+}
+
 void transition_grant(struct lease *lease, const struct gpu_set *gpus, int64_t now_us)
 {
 	assert(lease->state == LEASE_WAITING || lease->state == LEASE_BOOKED);
 	assert(gpu_set_count(gpus) == lease->request.count);
+	assert(!lease->job || !lease->job->is_array);
 
 	lease->state = LEASE_ACTIVE;
 	lease->gpus = *gpus;
 	lease->since_us = now_us;
+	if (lease->started_us == 0)
+		lease->started_us = now_us;
 	lease->until_us = time_add(now_us, lease->request.duration_us);
+	if (lease->job && !lease->job->suspended)
+		forget_attempt(lease->job);
 }
 
 void transition_warn(struct lease *lease, enum lease_end why, int64_t now_us, int64_t grace_us)
@@ -45,13 +58,21 @@ void transition_warn(struct lease *lease, enum lease_end why, int64_t now_us, in
 	lease->kill_us = time_add(now_us, grace_us);
 }
 
-/* lease gives these GPUs back. */
-static void let_go(
+/* Has another lease a share of it? */
+static bool has_others(const struct pool *pool, const struct lease *lease, unsigned slot)
+{
+	if (lease->request.share_mib == 0)
+		return false;
+	return pool_holder(pool, slot) != lease || pool_next_holder(pool, slot, lease);
+}
+
+void transition_let_go(
 	struct pool *pool, const struct lease *lease, const struct gpu_set *gpus, int64_t at_us)
 {
 	gpu_set_foreach (slot, gpus) {
 		gpu_note_use(&pool->gpus[slot], lease->uid, at_us);
-		pool->gpus[slot].free_since_us = at_us;
+		if (!has_others(pool, lease, slot))
+			pool->gpus[slot].free_since_us = at_us;
 	}
 }
 
@@ -61,7 +82,7 @@ void transition_end(struct pool *pool, struct lease *lease, enum lease_end why, 
 	assert(why != LEASE_END_NONE);
 
 	if (lease_holds(lease))
-		let_go(pool, lease, &lease->gpus, at_us);
+		transition_let_go(pool, lease, &lease->gpus, at_us);
 	if (lease->state != LEASE_GRACE)
 		lease->end = why;
 	lease->state = LEASE_ENDED;
@@ -201,7 +222,7 @@ struct verdict transition_shrink(
 
 	if (v.kind != VERDICT_OK)
 		return v;
-	let_go(pool, lease, gpus, now_us);
+	transition_let_go(pool, lease, gpus, now_us);
 	lease->gpus = gpu_set_minus(lease->gpus, gpus);
 	lease->request.count = gpu_set_count(&lease->gpus);
 	if (lease->request.gpus) {
@@ -211,6 +232,26 @@ struct verdict transition_shrink(
 	return v;
 }
 
+static enum due due_while_waiting(const struct lease *lease, int64_t *ret_at_us)
+{
+	int64_t begin_us = lease->job && lease->job->begin_us ? lease->job->begin_us : TIME_NEVER;
+
+	*ret_at_us = MIN(lease->wait_until_us, begin_us);
+	return begin_us < lease->wait_until_us ? DUE_BEGIN : DUE_TIMEOUT;
+}
+
+static enum due due_while_active(const struct lease *lease, int64_t now_us, int64_t *ret_at_us)
+{
+	const struct job *job = lease->job;
+
+	*ret_at_us = lease->until_us;
+	if (!job || job->warn_signal == 0 || job->warned || lease->until_us == TIME_NEVER ||
+		lease->until_us <= now_us)
+		return ends_by_clock(lease) ? DUE_EXPIRE : DUE_WARN;
+	*ret_at_us = lease->until_us - job->warn_us;
+	return DUE_SIGNAL;
+}
+
 enum due transition_due(const struct lease *lease, int64_t now_us, int64_t *ret_next_us)
 {
 	int64_t at_us = TIME_NEVER;
@@ -218,12 +259,10 @@ enum due transition_due(const struct lease *lease, int64_t now_us, int64_t *ret_
 
 	switch (lease->state) {
 	case LEASE_WAITING:
-		at_us = lease->wait_until_us;
-		due = DUE_TIMEOUT;
+		due = due_while_waiting(lease, &at_us);
 		break;
 	case LEASE_ACTIVE:
-		at_us = lease->until_us;
-		due = ends_by_clock(lease) ? DUE_EXPIRE : DUE_WARN;
+		due = due_while_active(lease, now_us, &at_us);
 		break;
 	case LEASE_GRACE:
 		at_us = lease->kill_us;

@@ -9,7 +9,9 @@
 #include "model/pool.h"
 #include "model/verdict.h"
 
-/* waiting -> active on gpus. A hold gets its expiry, a run its limit. */
+/* waiting -> active on gpus. A hold gets its expiry, a run or job its limit. Of a job the record of
+ * its last attempt is cleared, unless it is suspended: then it goes on with that attempt. Never for
+ * an array: its elements start. */
 void transition_grant(struct lease *lease, const struct gpu_set *gpus, int64_t now_us);
 
 /* active -> grace: its processes are being asked to end, for that reason; KILL follows after
@@ -21,19 +23,25 @@ void transition_warn(struct lease *lease, enum lease_end why, int64_t now_us, in
  * since when they are free. */
 void transition_end(struct pool *pool, struct lease *lease, enum lease_end why, int64_t at_us);
 
-/* active, grace -> waiting: a job goes to the place turn of the queue, not to start before begin_us
- * (0: at once); its GPUs remember their user. How it ended and why stay as the record of this
- * attempt; the lease has no end. */
+/* active, grace (or suspended: waiting) -> waiting: a job goes to the place turn of the queue, not
+ * to start before begin_us (0: at once); its GPUs remember their user. How it ended stays as the
+ * record of this attempt; the lease has no end. job->restarts counts the attempt, and pid is that
+ * of nobody any more, unless the job is suspended: set job->suspended before. */
 void transition_requeue(
 	struct pool *pool, struct lease *lease, int64_t turn, int64_t begin_us, int64_t at_us);
 
+/* lease, which still holds these GPUs, gives them back: a part of the transitions above. A GPU that
+ * others have a share of is not free yet. */
+void transition_let_go(
+	struct pool *pool, const struct lease *lease, const struct gpu_set *gpus, int64_t at_us);
+
 /* waiting array -> one element of it, the lowest pending index: a new lease (the caller's; NULL
- * without memory, and nothing is changed) that waits under that id. An array without pending
- * indices is active from then on. */
+ * without memory, and nothing is changed) that waits under that id, at the place of its array in
+ * the queue. An array without pending indices is active from then on. */
 struct lease *transition_split(struct lease *array, int64_t id, int64_t now_us);
 
 /* An element has ended: counts it; true if the array has ended with it (still to be said by
- * transition_end). */
+ * transition_end). An array that was ended before its elements counts them, too. */
 bool transition_element_ended(struct lease *array, const struct lease *element);
 
 /* Moves the expiry (or the limit of a run) by add_us; refused if there is none, if the lease is not
@@ -55,7 +63,7 @@ struct verdict transition_shrink(
 	struct pool *pool, struct lease *lease, const struct gpu_set *gpus, int64_t now_us);
 
 /* Did it end as well as a job can: exit status 0 (an array: all its elements)? A lease that is no
- * job did if it was not taken from its owner by an administrator, a limit or a reboot. */
+ * job did if its processes ended, its time was over or its owner gave it back. */
 bool transition_ended_well(const struct lease *lease);
 
 /* lease (a job that waits) needs the end of ended (which has one). */
@@ -66,12 +74,18 @@ enum need_result {
 };
 enum need_result transition_need(struct lease *lease, const struct lease *ended);
 
-/* What follows when the attempt of a job is over (its outcome is in lease->job, its processes are
- * gone). */
+/*
+ * What follows when the attempt of a job is over (its outcome is in lease->job, its processes are
+ * gone). lease->end says why it was ended, or that it could not be started, was lost, or that the
+ * machine was booted. Who was told to end in order to go back into the queue (job->then) does,
+ * whatever it made of it; who was told to end for another reason ends. What is left is judged by
+ * its outcome: a failure, unless it is 0, uses up a retry.
+ */
 enum job_next {
 	JOB_NEXT_END,     /* for the reason in *ret_why */
 	JOB_NEXT_REQUEUE, /* as it was asked for */
-	JOB_NEXT_RETRY,   /* a retry was used up; not before *ret_begin_us */
+	JOB_NEXT_RETRY,   /* a retry was used up; not before *ret_begin_us: retry_delay_us after
+			     the first attempt, twice as long after each further, at most a day */
 };
 enum job_next transition_job_next(struct lease *lease, int64_t now_us, int64_t retry_delay_us,
 	enum lease_end *ret_why, int64_t *ret_begin_us);
@@ -83,9 +97,10 @@ enum due {
 	DUE_EXPIRE,  /* hold: end it, at until_us */
 	DUE_WARN,    /* run: limit reached: warn it */
 	DUE_KILL,    /* grace is over: kill what is left */
-	DUE_SIGNAL,  /* job: its limit is near, as it wished to be told */
-	DUE_BEGIN,   /* waiting job: may have its turn from now on */
+	DUE_SIGNAL,  /* job: its limit is near, as it wished to be told: set job->warned */
+	DUE_BEGIN,   /* waiting job: may have its turn from now on: set job->begin_us to 0 */
 };
 
-/* *ret_next_us is when to ask again (TIME_NEVER: no need to). */
+/* *ret_next_us is when to ask again (TIME_NEVER: no need to, but for what the answer changes). What
+ * is due stays so until the caller has done what the table says. */
 enum due transition_due(const struct lease *lease, int64_t now_us, int64_t *ret_next_us);

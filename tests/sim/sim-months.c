@@ -333,6 +333,9 @@ static void look_at(struct world *w, struct lease *lease)
 		if (lease->end != LEASE_END_LIMIT)
 			broken(w, lease, "the reason of the end was lost");
 		break;
+	case DUE_SIGNAL:
+	case DUE_BEGIN:
+		break;
 	case DUE_NOTHING:
 		if (next_us != TIME_NEVER)
 			agenda_add(&w->agenda, next_us, LOOK, lease->id);
