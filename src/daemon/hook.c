@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/fd.h"
@@ -26,6 +25,7 @@
 #include "daemon/service_user.h"
 #include "priv/cgroup.h"
 #include "priv/spawn.h"
+#include "priv/trust.h"
 #include "proto/view.h"
 
 #define RUNS_MAX  4
@@ -60,30 +60,6 @@ static void complain(struct hook *hook, const char *text)
 		return;
 	text_copy(hook->problem, sizeof(hook->problem), text);
 	log_warning("[hook] on-event: %s", text);
-}
-
-static int check_program(const char *path, struct error *err)
-{
-	struct stat st;
-
-	if (stat(path, &st) < 0)
-		return error_errno(err, -errno, "hook.missing", "cannot run %s", path);
-	if (!S_ISREG(st.st_mode))
-		return error_set(err, -EACCES, "hook.no-file", "%s is not a regular file", path);
-	if (!(st.st_mode & 0111))
-		return error_set(err, -EACCES, "hook.not-executable",
-			"%s is not executable; run 'chmod +x %s'", path, path);
-	/* Security: who can write the program decides what the user dibs does, and is told of
-	 * everybody's leases. */
-	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return error_set(err, -EPERM, "hook.owner",
-			"%s is not run, as it belongs to user %u; chown it to root", path,
-			st.st_uid);
-	if (st.st_mode & (S_IWGRP | S_IWOTH))
-		return error_set(err, -EPERM, "hook.writable",
-			"%s is not run, as others than its owner can write it; run 'chmod go-w %s'",
-			path, path);
-	return 0;
 }
 
 /* A file with the text, at its beginning. */
@@ -156,7 +132,11 @@ static int start(struct hook *hook, struct run *run, const char *text, struct er
 	const char *argv[] = { m->config->hook_on_event, NULL };
 	_cleanup_(closep) int fd = -1;
 	struct spawn what = { .argv = argv, .env = env, .uid = hook->uid, .gid = hook->gid };
-	int r = check_program(argv[0], err);
+	int r;
+
+	/* Security: who can write the program decides what the user dibs does, and is told of
+	 * everybody's leases. */
+	r = trust_program(argv[0], err);
 
 	if (r < 0)
 		return r;
