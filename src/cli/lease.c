@@ -52,7 +52,7 @@ char *lease_sentence(json_t *lease, int64_t now_us)
 		return text_format("%s %" PRId64, kind, id);
 	if (!until)
 		return text_format("%s %" PRId64 ": GPU %s", kind, id, gpus);
-	format_moment(moment, until, now_us);
+	term_moment(moment, until, now_us);
 	format_duration(duration, until - since);
 	return text_format(
 		"%s %" PRId64 ": GPU %s until %s (%s)", kind, id, gpus, moment, duration);

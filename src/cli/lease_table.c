@@ -95,7 +95,7 @@ void lease_note_idle(struct notes *notes, json_t *leases)
 		if (!release)
 			continue;
 		lease_gpus(gpus, lease);
-		format_moment(moment, release, view->now_us);
+		term_moment(moment, release, view->now_us);
 		cell_printf(&cell, "#%" PRId64 " of %s does nothing on GPU %s",
 			wire_int(lease, "id", 0),
 			people_name(view->people, wire_int(lease, "uid", -1)), gpus);

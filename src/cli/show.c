@@ -26,7 +26,7 @@ static void print_moment(json_t *lease, const char *name, int64_t now_us)
 
 	if (!us)
 		return;
-	format_moment(text, us, now_us);
+	term_moment(text, us, now_us);
 	printf("  %-10s %s\n", name, text);
 }
 
@@ -40,7 +40,7 @@ static void print_idle(json_t *lease, int64_t now_us)
 		printf("  %-10s %s\n", "idle", duration);
 	}
 	if (release) {
-		format_moment(moment, release, now_us);
+		term_moment(moment, release, now_us);
 		printf("  %-10s %s, unless it is used\n", "given back", moment);
 	}
 }

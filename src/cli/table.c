@@ -48,7 +48,7 @@ void cell_moment(struct cell *cell, int64_t us, const struct view *view)
 	char text[MOMENT_SIZE] = "-";
 
 	if (us)
-		format_moment(text, us, view->now_us);
+		term_moment(text, us, view->now_us);
 	cell_printf(cell, "%s", text);
 }
 

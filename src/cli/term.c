@@ -117,7 +117,7 @@ void term_wrap(FILE *out, const struct term *term, unsigned indent, const char *
 	fputc('\n', out);
 }
 
-void format_moment(char dst[MOMENT_SIZE], int64_t us, int64_t now_us)
+void term_moment(char dst[MOMENT_SIZE], int64_t us, int64_t now_us)
 {
 	time_t t = (time_t)(us / USEC_PER_SEC), now = (time_t)(now_us / USEC_PER_SEC);
 	struct tm tm, today;

@@ -40,4 +40,4 @@ void term_wrap(FILE *out, const struct term *term, unsigned indent, const char *
 /* When something is or was, as people say it: "18:40", "Fri 18:40", "Nov 28 18:40", "2027-03-01".
  * Both times are CLOCK_REALTIME in microseconds. */
 #define MOMENT_SIZE 32
-void format_moment(char dst[MOMENT_SIZE], int64_t us, int64_t now_us);
+void term_moment(char dst[MOMENT_SIZE], int64_t us, int64_t now_us);

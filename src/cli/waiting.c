@@ -41,7 +41,7 @@ static void add_blocker(struct sentence *s, json_t *lease, struct people *people
 	add(s, strchr(gpus, ',') ? "GPUs %s are leased by %s" : "GPU %s is leased by %s", gpus,
 		who);
 	if (until) {
-		format_moment(moment, until, now_us);
+		term_moment(moment, until, now_us);
 		add(s, " until %s", moment);
 	}
 }

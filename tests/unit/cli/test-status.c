@@ -195,13 +195,13 @@ static void moments(void)
 	char text[MOMENT_SIZE];
 	const int64_t hour = INT64_C(3600000000), day = 24 * hour;
 
-	format_moment(text, NOW + 2 * hour, NOW);
+	term_moment(text, NOW + 2 * hour, NOW);
 	CHECK_STR(text, "12:00");
-	format_moment(text, NOW + 14 * hour, NOW);
+	term_moment(text, NOW + 14 * hour, NOW);
 	CHECK_STR(text, "Fri 00:00");
-	format_moment(text, NOW + 7 * day, NOW);
+	term_moment(text, NOW + 7 * day, NOW);
 	CHECK_STR(text, "Jan  8 10:00");
-	format_moment(text, NOW + 365 * day, NOW);
+	term_moment(text, NOW + 365 * day, NOW);
 	CHECK_STR(text, "1971-01-01");
 }
 
