@@ -190,6 +190,14 @@ static const struct store_ops sqlite_ops = {
 	.put_mark = sqlite_put_mark,
 	.add_event = sqlite_add_event,
 	.get_lease = sqlite_get_lease,
+	.history = sqlite_history,
+	.get_spec = sqlite_get_spec,
+	.forget_spec = sqlite_forget_spec,
+	.find_element = sqlite_find_element,
+	.add_usage = sqlite_add_usage,
+	.usage_between = sqlite_usage_between,
+	.usage_of_lease = sqlite_usage_of_lease,
+	.prune = sqlite_prune,
 	.events_of_lease = sqlite_events_of_lease,
 };
 

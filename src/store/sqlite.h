@@ -20,20 +20,39 @@ enum statement {
 	STATEMENT_DROP_HOLDERS,
 	STATEMENT_DROP_HOLDER,
 	STATEMENT_PUT_HOLDER,
+	STATEMENT_PUT_JOB,
+	STATEMENT_DROP_JOB,
+	STATEMENT_PUT_SPEC,
+	STATEMENT_DROP_SPEC,
+	STATEMENT_DROP_LEASE,
 	STATEMENT_PUT_GPU,
 	STATEMENT_DROP_GPU,
 	STATEMENT_PUT_OVERRIDE,
 	STATEMENT_DROP_OVERRIDE,
 	STATEMENT_PUT_MARK,
 	STATEMENT_ADD_EVENT,
+	STATEMENT_DROP_EVENT,
+	STATEMENT_ADD_USAGE,
+	STATEMENT_DROP_USAGE,
 	STATEMENT_GET_GPUS,
 	STATEMENT_GET_OPEN_LEASES,
 	STATEMENT_GET_LEASE,
+	STATEMENT_GET_ENDED,
+	STATEMENT_GET_ENDED_OF,
 	STATEMENT_GET_HELD,
+	STATEMENT_GET_SPEC,
+	STATEMENT_GET_ELEMENT,
 	STATEMENT_GET_LAST_ID,
 	STATEMENT_GET_OVERRIDE,
 	STATEMENT_GET_MARK,
 	STATEMENT_GET_EVENTS,
+	STATEMENT_GET_USAGE,
+	STATEMENT_GET_USAGE_AFTER,
+	STATEMENT_GET_LAST_USAGE,
+	STATEMENT_GET_FILED_AFTER,
+	STATEMENT_GET_OLD_EVENTS,
+	STATEMENT_GET_OLD_USAGE,
+	STATEMENT_GET_OLD_LEASES,
 	STATEMENT_MAX,
 };
 
@@ -82,6 +101,29 @@ int sqlite_put_lease(
 int sqlite_get_lease(struct store *store, const struct pool *pool, int64_t id,
 	struct lease **ret_lease, struct error *err);
 int sqlite_load_leases(struct sqlite *s, struct pool *pool, struct error *err);
+int sqlite_history(struct store *store, const struct pool *pool, int64_t before_id, uid_t uid,
+	int64_t since_us, unsigned limit, int (*fn)(const struct lease *lease, void *userdata),
+	void *userdata, struct error *err);
+
+/* sqlite_job.c: with its spec if that is there. */
+int sqlite_put_job(struct sqlite *s, const struct lease *lease, struct error *err);
+int sqlite_get_spec(
+	struct store *store, int64_t id, char **ret, size_t *ret_size, struct error *err);
+int sqlite_forget_spec(struct store *store, int64_t id, struct error *err);
+int sqlite_find_element(
+	struct store *store, int64_t array, int64_t index, int64_t *ret_id, struct error *err);
+
+/* sqlite_usage.c */
+int sqlite_add_usage(struct store *store, const struct usage *usage, struct error *err);
+int sqlite_usage_between(struct store *store, int64_t since_us, int64_t until_us, int64_t *cursor,
+	unsigned limit, int (*fn)(const struct usage *usage, void *userdata), void *userdata,
+	struct error *err);
+int sqlite_usage_of_lease(struct store *store, int64_t id, struct usage *ret, int64_t *ret_held_us,
+	struct error *err);
+
+/* sqlite_prune.c */
+int sqlite_prune(
+	struct store *store, int64_t before_us, unsigned limit, bool *ret_more, struct error *err);
 
 /* sqlite_rows.c */
 int sqlite_put_gpu(struct store *store, const struct gpu *gpu, struct error *err);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Leases to rows and back. The row of a lease says which GPUs it holds or held; who holds one now
- * is a row of table holder, whose primary key sees to it that nobody else does.
+ * is a row of table holder. Its primary key sees to it that nobody else has the GPU alone; the
+ * statement that adds a row adds none for a share beside such a one or beyond the card.
  */
 #include "store/sqlite_row.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,6 +42,10 @@ static void bind_lease(struct row *row, const struct lease *lease)
 	row_put_int(row, lease->pid);
 	row_put_int(row, (int64_t)lease->start_ticks);
 	row_put_text(row, lease->cgroup);
+	row_put_int(row, lease->gid);
+	row_put_int(row, lease->turn);
+	row_put_int(row, lease->started_us);
+	row_put_int(row, (int64_t)request->share_mib);
 }
 
 static void read_lease(struct row *row, struct lease *lease)
@@ -69,6 +75,10 @@ static void read_lease(struct row *row, struct lease *lease)
 	lease->pid = (pid_t)row_get_int(row);
 	lease->start_ticks = (uint64_t)row_get_int(row);
 	lease->cgroup = row_get_string(row);
+	lease->gid = (gid_t)row_get_int(row);
+	lease->turn = row_get_int(row);
+	lease->started_us = row_get_int(row);
+	request->share_mib = (uint64_t)row_get_int(row);
 }
 
 /* As text between commas. */
@@ -103,38 +113,62 @@ static int drop_holders(struct sqlite *s, const struct lease *lease, struct erro
 	return sqlite_write(s, STATEMENT_DROP_HOLDERS, err);
 }
 
-static int write_holder(
-	struct sqlite *s, enum statement statement, const char *uuid, int64_t id, struct error *err)
+static int drop_holder(
+	struct sqlite *s, const char *uuid, const struct lease *lease, struct error *err)
 {
-	struct row row = row_of(s, statement);
+	struct row row = row_of(s, STATEMENT_DROP_HOLDER);
 
 	row_put_text(&row, uuid);
-	row_put_int(&row, id);
-	return sqlite_write(s, statement, err);
+	row_put_int(&row, lease->id);
+	return sqlite_write(s, STATEMENT_DROP_HOLDER, err);
 }
 
-/* Which of its GPUs are on record as held by it. */
+static int put_holder(
+	struct sqlite *s, const char *uuid, const struct lease *lease, struct error *err)
+{
+	struct row row = row_of(s, STATEMENT_PUT_HOLDER);
+	int r;
+
+	row_put_text(&row, uuid);
+	row_put_int(&row, (int64_t)lease->request.share_mib);
+	row_put_int(&row, lease->id);
+	r = sqlite_write(s, STATEMENT_PUT_HOLDER, err);
+	if (r < 0 || sqlite3_changes(s->db) == 1)
+		return r;
+	s->failed = true;
+	return error_set(err, -EEXIST, "store.held",
+		"GPU %s is held by others, or has less than lease %" PRId64
+		" asks for; it cannot have it",
+		uuid, lease->id);
+}
+
+/* Which GPUs are on record as held by it, and which of them with its share as it is now. */
 static int get_held(struct sqlite *s, const struct pool *pool, const struct lease *lease,
-	struct gpu_set *ret_held, struct error *err)
+	struct gpu_set *ret_held, struct gpu_set *ret_right, struct error *err)
 {
 	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_HELD];
 	struct row bound = { .query = query };
-	struct gpu_set held = { 0 };
+	struct gpu_set held = { 0 }, right = { 0 };
 	int r;
 
 	row_put_int(&bound, lease->id);
 	while ((r = sqlite_next(s, query, err)) > 0) {
 		struct row row = { .query = query };
 		int slot = pool_slot_by_uuid(pool, row_get_text(&row));
+		bool same = row_get_int(&row) == (int64_t)lease->request.share_mib;
 
 		r = row_result(s, &row, "holder", err);
 		if (r < 0)
 			return r;
 		if (slot >= 0)
 			gpu_set_add(&held, (unsigned)slot);
+		if (slot >= 0 && same)
+			gpu_set_add(&right, (unsigned)slot);
 	}
-	if (r == 0)
+	if (r == 0) {
 		*ret_held = held;
+		*ret_right = gpu_set_and(right, &lease->gpus);
+	}
 	return r;
 }
 
@@ -143,28 +177,22 @@ static int get_held(struct sqlite *s, const struct pool *pool, const struct leas
 static int put_holders(
 	struct sqlite *s, const struct pool *pool, const struct lease *lease, struct error *err)
 {
-	struct gpu_set held, more, less;
-	int r = get_held(s, pool, lease, &held, err);
+	struct gpu_set held, right, more, less;
+	int r = get_held(s, pool, lease, &held, &right, err);
 
 	if (r < 0) {
 		s->failed = true;
 		return r;
 	}
-	less = gpu_set_minus(held, &lease->gpus);
-	more = gpu_set_minus(lease->gpus, &held);
+	less = gpu_set_minus(held, &right);
+	more = gpu_set_minus(lease->gpus, &right);
 	gpu_set_foreach (slot, &less) {
-		r = write_holder(s, STATEMENT_DROP_HOLDER, pool->gpus[slot].uuid, lease->id, err);
+		r = drop_holder(s, pool->gpus[slot].uuid, lease, err);
 		if (r < 0)
 			return r;
 	}
 	gpu_set_foreach (slot, &more) {
-		const char *uuid = pool->gpus[slot].uuid;
-
-		r = write_holder(s, STATEMENT_PUT_HOLDER, uuid, lease->id, err);
-		if (r == -EEXIST)
-			return error_set(err, r, "store.held",
-				"GPU %s is held by another lease; lease %" PRId64 " cannot have it",
-				uuid, lease->id);
+		r = put_holder(s, pool->gpus[slot].uuid, lease, err);
 		if (r < 0)
 			return r;
 	}
@@ -179,10 +207,13 @@ int sqlite_put_lease(
 	char gpus[GPUS_SIZE];
 	int r;
 
+	assert(!lease->job == (lease->kind != LEASE_JOB));
 	list_gpus(pool, &lease->gpus, gpus);
 	bind_lease(&row, lease);
 	row_put_text(&row, gpus);
 	r = sqlite_write(s, STATEMENT_PUT_LEASE, err);
+	if (r == 0 && lease->job)
+		r = sqlite_put_job(s, lease, err);
 	if (r < 0)
 		return r;
 	return lease_holds(lease) ? put_holders(s, pool, lease, err) : drop_holders(s, lease, err);
@@ -201,6 +232,7 @@ static int get_lease_row(struct sqlite *s, sqlite3_stmt *query, const struct poo
 			err, -ENOMEM, "store.memory", "no memory left to read %s", s->path);
 	read_lease(&row, lease);
 	read_gpus(&row, pool, lease);
+	sqlite_read_job(&row, lease);
 	r = row_result(s, &row, "lease", err);
 	if (r < 0)
 		return r;
@@ -243,4 +275,40 @@ int sqlite_load_leases(struct sqlite *s, struct pool *pool, struct error *err)
 		TAKE_PTR(lease);
 	}
 	return r;
+}
+
+static int read_history(struct sqlite *s, sqlite3_stmt *query, const struct pool *pool,
+	int (*fn)(const struct lease *lease, void *userdata), void *userdata, struct error *err)
+{
+	int r;
+
+	while ((r = sqlite_next(s, query, err)) > 0) {
+		_cleanup_(lease_freep) struct lease *lease = NULL;
+
+		r = get_lease_row(s, query, pool, &lease, err);
+		if (r == 0)
+			r = fn(lease, userdata);
+		if (r != 0)
+			return r;
+	}
+	return r;
+}
+
+int sqlite_history(struct store *store, const struct pool *pool, int64_t before_id, uid_t uid,
+	int64_t since_us, unsigned limit, int (*fn)(const struct lease *lease, void *userdata),
+	void *userdata, struct error *err)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	bool all = uid == (uid_t)-1 && since_us <= 0;
+	_cleanup_(sqlite_resetp) sqlite3_stmt *query =
+		s->statements[all ? STATEMENT_GET_ENDED : STATEMENT_GET_ENDED_OF];
+	struct row bound = { .query = query };
+
+	row_put_int(&bound, before_id > 0 ? before_id : INT64_MAX);
+	row_put_int(&bound, limit);
+	if (!all) {
+		row_put_int(&bound, uid == (uid_t)-1 ? -1 : (int64_t)uid);
+		row_put_int(&bound, since_us);
+	}
+	return read_history(s, query, pool, fn, userdata, err);
 }

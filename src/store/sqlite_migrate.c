@@ -30,7 +30,8 @@ static char *in_dialect(const char *sql)
 {
 	static const struct {
 		const char *token, *here;
-	} words[] = { { "{ID}", "INTEGER PRIMARY KEY" }, { "{CLUSTERED}", "WITHOUT ROWID" } };
+	} words[] = { { "{ID}", "INTEGER PRIMARY KEY" }, { "{CLUSTERED}", "WITHOUT ROWID" },
+		{ "{BYTES}", "BLOB" } };
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);

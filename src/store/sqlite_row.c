@@ -3,6 +3,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 struct row row_of(struct sqlite *s, enum statement statement)
 {
@@ -21,6 +23,14 @@ void row_put_int(struct row *row, int64_t value)
 void row_put_text(struct row *row, const char *text)
 {
 	int r = sqlite3_bind_text(row->query, ++row->n, text, -1, SQLITE_STATIC);
+
+	assert(r == SQLITE_OK);
+	(void)r;
+}
+
+void row_put_bytes(struct row *row, const char *bytes, size_t size)
+{
+	int r = sqlite3_bind_blob64(row->query, ++row->n, bytes, size, SQLITE_STATIC);
 
 	assert(r == SQLITE_OK);
 	(void)r;
@@ -58,6 +68,29 @@ char *row_get_string(struct row *row)
 		return NULL;
 	}
 	return copy;
+}
+
+char *row_get_bytes(struct row *row, size_t *ret_size)
+{
+	const void *bytes = sqlite3_column_blob(row->query, row->n);
+	size_t size = (size_t)sqlite3_column_bytes(row->query, row->n++);
+	char *copy = bytes || size == 0 ? malloc(size + 1) : NULL;
+
+	if (!copy) {
+		row->error = -ENOMEM;
+		return NULL;
+	}
+	if (size > 0)
+		memcpy(copy, bytes, size);
+	copy[size] = '\0';
+	*ret_size = size;
+	return copy;
+}
+
+void row_check(struct row *row, int r)
+{
+	if (r < 0 && row->error != -ENOMEM)
+		row->error = r == -ENOMEM ? r : -EUCLEAN;
 }
 
 int row_get_enum(struct row *row, int value)

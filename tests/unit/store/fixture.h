@@ -82,6 +82,16 @@ static inline struct lease *new_lease(int64_t id, enum lease_state state)
 	return lease;
 }
 
+/* Makes a job of it. */
+static inline struct job *add_job(struct lease *lease)
+{
+	lease->kind = LEASE_JOB;
+	lease->job = job_new();
+	if (!lease->job || !(lease->job->name = strdup("train")))
+		abort();
+	return lease->job;
+}
+
 static inline struct pool *load(struct store *store, int64_t *ret_next_id)
 {
 	struct pool *pool = pool_new();

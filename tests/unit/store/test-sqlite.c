@@ -18,7 +18,7 @@
 #define _pool_  _cleanup_(pool_freep)
 #define _lease_ _cleanup_(lease_freep)
 
-extern const char schema_0001[];
+extern const char schema_0001[], schema_0002[];
 
 static struct store *open_here(const char *directory)
 {
@@ -352,24 +352,25 @@ static void enforces_its_rules_when_open(void)
 	struct sqlite *s = (struct sqlite *)store;
 
 	CHECK_INT(sqlite_exec(s, "INSERT INTO meta VALUES (2, '', 0, 0, 0)", NULL), -EINVAL);
-	CHECK_INT(sqlite_exec(s, "INSERT INTO holder VALUES ('GPU-9', 7)", NULL), -EINVAL);
+	CHECK_INT(sqlite_exec(s, "INSERT INTO holder VALUES ('GPU-9', 0, 7, 0)", NULL), -EINVAL);
 }
 
 /* Versions */
 
-static const char *const two_steps[] = { schema_0001, "CREATE TABLE extra (id {ID}, x TEXT);" };
+static const char *const more_steps[] = { schema_0001, schema_0002,
+	"CREATE TABLE extra (id {ID}, x TEXT);" };
 
 static void migrates_and_keeps_a_copy(void)
 {
 	_directory_ char *directory = new_directory(), *other = new_directory();
-	_cleanup_(freep) char *copy = path_of(directory, "dibs.db.v1");
+	_cleanup_(freep) char *copy = path_of(directory, "dibs.db.v2");
 	_cleanup_(freep) char *restored = path_of(other, "dibs.db");
 	_store_ struct store *store = open_here(directory);
 	struct stat st;
 
 	fill(store, 10);
 	store->ops->close(TAKE_PTR(store));
-	CHECK_INT(sqlite_open(directory, two_steps, 2, &store, NULL), 0);
+	CHECK_INT(sqlite_open(directory, more_steps, 3, &store, NULL), 0);
 	CHECK_INT(count_leases(store), 10);
 	CHECK_INT(
 		sqlite_exec((struct sqlite *)store, "INSERT INTO extra (x) VALUES ('y')", NULL), 0);
@@ -386,14 +387,14 @@ static void migrates_and_keeps_a_copy(void)
 
 static void failed_migration_changes_nothing(void)
 {
-	const char *const broken[] = { schema_0001,
+	const char *const broken[] = { schema_0001, schema_0002,
 		"CREATE TABLE extra (x TEXT); CREATE TABLE lease (x TEXT);" };
 	_directory_ char *directory = new_directory();
 	_store_ struct store *store = open_here(directory);
 
 	fill(store, 10);
 	store->ops->close(TAKE_PTR(store));
-	CHECK(sqlite_open(directory, broken, 2, &store, NULL) < 0);
+	CHECK(sqlite_open(directory, broken, 3, &store, NULL) < 0);
 	store = open_here(directory);
 	CHECK_INT(count_leases(store), 10);
 	CHECK_INT(sqlite_exec((struct sqlite *)store, "CREATE TABLE extra (x TEXT)", NULL), 0);
@@ -403,11 +404,11 @@ static void refuses_another_history(void)
 {
 	_directory_ char *directory = new_directory();
 	_cleanup_(freep) char *edited = text_format("%s ", schema_0001);
-	const char *const steps[] = { edited };
+	const char *const steps[] = { edited, schema_0002 };
 	_store_ struct store *store = NULL;
 	struct error err = { 0 };
 
-	CHECK_INT(sqlite_open(directory, steps, 1, &store, NULL), 0);
+	CHECK_INT(sqlite_open(directory, steps, 2, &store, NULL), 0);
 	store->ops->close(TAKE_PTR(store));
 	check_refused(directory, -EPROTO, "store.other-schema");
 	CHECK_INT(store_open_sqlite("/nonexistent", &store, &err), -ENOENT);

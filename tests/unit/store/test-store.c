@@ -175,6 +175,8 @@ static void keeps_every_word(void)
 		_lease_ struct lease *lease = new_lease(i, LEASE_WAITING), *got = NULL;
 
 		lease->kind = (enum lease_kind)(i % LEASE_KIND_MAX);
+		if (lease->kind == LEASE_JOB)
+			add_job(lease);
 		lease->state = (enum lease_state)(i % LEASE_STATE_MAX);
 		lease->end = (enum lease_end)(i % LEASE_END_MAX);
 		put_lease(store, pool, lease);
