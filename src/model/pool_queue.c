@@ -64,7 +64,7 @@ int pool_queue(const struct pool *pool, struct lease ***ret, size_t *ret_n)
 {
 	_cleanup_(freep) struct lease **leases = NULL;
 	bool sorted = true;
-	struct key last;
+	struct key last = { 0 };
 	size_t n = 0;
 
 	leases = reallocarray(NULL, MAX(pool->n_leases, (size_t)1), sizeof(*leases));

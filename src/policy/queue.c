@@ -11,6 +11,11 @@
  * somebody ahead may need another GPU than the one that was claimed for them, or fit before a claim
  * that turns out to have been too early.
  *
+ * A card that is shared is, for those who want it alone, held until the last of its sharers ends.
+ * Who wants a share may join at once if there is room, but by the same rule as everybody: whoever
+ * claimed the card gets it in time. Without room, the first of the sharers to end might make some,
+ * so that is the moment from which it is claimed.
+ *
  * Speed: a bound is always the end of some lease, so there are few different times. They are
  * sorted once, GPUs carry ranks instead of times, and the moment at which n of them are available
  * is found by counting instead of sorting. A request of the same shape as one that just changed no
@@ -23,13 +28,15 @@
 
 #include "policy/pick.h"
 
-#define RANKS (2 * GPU_MAX + 2) /* now, when each GPU comes back, when each is claimed, never */
-#define MEMOS 256               /* power of two */
+/* Now, when each GPU comes back, when a part of it does, when it is claimed, never. */
+#define RANKS (3 * GPU_MAX + 2)
+#define MEMOS 256 /* power of two */
 
 /* What decides how a blocked request is treated. */
 struct shape {
 	struct gpu_set eligible;
 	int64_t duration_us;
+	uint64_t share_mib;
 	unsigned count;
 };
 
@@ -45,15 +52,18 @@ struct pass {
 	struct gpu_set usable;  /* healthy, perhaps still to be given back by somebody */
 	struct gpu_set foreign; /* usable, but somebody without a lease is on them */
 	struct gpu_set free;    /* usable, held by nobody, nothing revoked; foreign ones, too */
-	struct gpu_set open;    /* free and not claimed from now on */
+	struct gpu_set shared;  /* usable, held by leases with shares only, nothing revoked */
+	struct gpu_set open;    /* free, or shared with room left, and not claimed from now on */
 
-	int64_t avail_us[GPU_MAX]; /* when it could come back at the earliest */
-	int64_t claim_us[GPU_MAX]; /* from when on somebody ahead wants it */
+	uint64_t room_mib[GPU_MAX]; /* shared: what is left */
+	int64_t avail_us[GPU_MAX];  /* when it could come back at the earliest */
+	int64_t part_us[GPU_MAX];   /* shared: when the first of the shares could */
+	int64_t claim_us[GPU_MAX];  /* from when on somebody ahead wants it */
 
 	/* The same as ranks in times_us, which rises: [0] is now, [never] is TIME_NEVER. */
 	int64_t times_us[RANKS];
 	unsigned never;
-	uint16_t avail[GPU_MAX], claim[GPU_MAX];
+	uint16_t avail[GPU_MAX], part[GPU_MAX], claim[GPU_MAX];
 
 	uint64_t version; /* of free and claims; > 0 */
 	struct memo memos[MEMOS];
@@ -98,6 +108,8 @@ static void rank_times(struct pass *pass)
 		pass->times_us[n++] = pass->avail_us[slot];
 		pass->times_us[n++] = pass->claim_us[slot];
 	}
+	gpu_set_foreach (slot, &pass->shared)
+		pass->times_us[n++] = pass->part_us[slot];
 	pass->times_us[n++] = TIME_NEVER;
 	qsort(pass->times_us, n, sizeof(*pass->times_us), compare_times);
 	for (unsigned i = 1; i < n; i++)
@@ -108,6 +120,8 @@ static void rank_times(struct pass *pass)
 		pass->avail[slot] = rank_of(pass, pass->avail_us[slot]);
 		pass->claim[slot] = rank_of(pass, pass->claim_us[slot]);
 	}
+	gpu_set_foreach (slot, &pass->shared)
+		pass->part[slot] = rank_of(pass, pass->part_us[slot]);
 	pass->version++;
 }
 
@@ -117,6 +131,42 @@ static int64_t earliest_end(const struct lease *lease, int64_t now_us)
 	if (lease->state == LEASE_GRACE || lease->until_us == TIME_NEVER)
 		return now_us;
 	return MAX(lease->until_us, now_us);
+}
+
+/* A lease with shares that can end then has these GPUs, which are shared or free. */
+static void add_sharer(struct pass *pass, const struct gpu_set *gpus, uint64_t mib, int64_t end_us)
+{
+	gpu_set_foreach (slot, gpus) {
+		if (!gpu_set_has(&pass->shared, slot)) {
+			gpu_set_add(&pass->shared, slot);
+			pass->room_mib[slot] = (uint64_t)MAX(pass->pool->gpus[slot].memory_mib, 0);
+			pass->part_us[slot] = end_us;
+		}
+		pass->room_mib[slot] -= MIN(mib, pass->room_mib[slot]);
+		pass->avail_us[slot] = MAX(pass->avail_us[slot], end_us);
+		pass->part_us[slot] = MIN(pass->part_us[slot], end_us);
+		if (pass->room_mib[slot] == 0)
+			gpu_set_remove(&pass->open, slot);
+	}
+}
+
+/* What leases hold. */
+static void add_holders(struct pass *pass, struct gpu_set *ret_alone)
+{
+	for (size_t i = 0; i < pass->pool->n_leases; i++) {
+		const struct lease *lease = pass->pool->leases[i];
+		int64_t end_us = earliest_end(lease, pass->now_us);
+
+		if (!lease_holds(lease))
+			continue;
+		if (lease->request.share_mib > 0) {
+			add_sharer(pass, &lease->gpus, lease->request.share_mib, end_us);
+			continue;
+		}
+		*ret_alone = gpu_set_or(*ret_alone, &lease->gpus);
+		gpu_set_foreach (slot, &lease->gpus)
+			pass->avail_us[slot] = MAX(pass->avail_us[slot], end_us);
+	}
 }
 
 /*
@@ -144,24 +194,38 @@ static void pass_init(struct pass *pass, const struct pool *pool, int64_t now_us
 		else if (gpu_is_foreign(gpu))
 			gpu_set_add(&pass->foreign, slot);
 	}
-	for (size_t i = 0; i < pool->n_leases; i++) {
-		const struct lease *lease = pool->leases[i];
-
-		if (!lease_holds(lease))
-			continue;
-		held = gpu_set_or(held, &lease->gpus);
-		gpu_set_foreach (slot, &lease->gpus)
-			pass->avail_us[slot] = earliest_end(lease, now_us);
-	}
-	pass->free = pass->open = gpu_set_minus(pass->usable, &held);
+	pass->open = gpu_set_minus(pass->usable, &held);
+	add_holders(pass, &held);
+	pass->open = gpu_set_minus(pass->open, &held);
+	pass->free = gpu_set_minus(pass->usable, &held);
+	pass->free = gpu_set_minus(pass->free, &pass->shared);
+	pass->shared = gpu_set_minus(gpu_set_and(pass->shared, &pass->usable), &held);
 	rank_times(pass);
 }
 
-/* Could a request of that duration have the GPU before those who claim it? */
-static bool fits_before_claim(const struct pass *pass, unsigned slot, int64_t duration_us)
+/* The rank of the moment from which shape could have the GPU, but for those who claim it. */
+static unsigned available(const struct pass *pass, unsigned slot, const struct shape *shape)
+{
+	if (shape->share_mib == 0 || !gpu_set_has(&pass->shared, slot))
+		return pass->avail[slot];
+	return pass->room_mib[slot] >= shape->share_mib ? 0 : pass->part[slot];
+}
+
+/* Is there anything of it for shape, now? */
+static bool has_room(const struct pass *pass, unsigned slot, const struct shape *shape)
+{
+	if (gpu_set_has(&pass->free, slot))
+		return true;
+	return shape->share_mib > 0 && gpu_set_has(&pass->shared, slot) &&
+	       pass->room_mib[slot] >= shape->share_mib;
+}
+
+/* If shape has the GPU from that rank on, does it give it back before those who claim it? */
+static bool fits_before_claim(
+	const struct pass *pass, unsigned slot, unsigned from, int64_t duration_us)
 {
 	return pass->claim[slot] == pass->never ||
-	       pass->claim_us[slot] - pass->avail_us[slot] >= duration_us;
+	       pass->claim_us[slot] - pass->times_us[from] >= duration_us;
 }
 
 static void claim(struct pass *pass, unsigned slot, unsigned rank)
@@ -192,10 +256,11 @@ static void claim_earliest(struct pass *pass, const struct shape *shape)
 	for (unsigned word = 0; word < GPU_SET_WORDS; word++) {
 		for (uint64_t bits = shape->eligible.words[word]; bits; bits &= bits - 1) {
 			unsigned slot = word * 64 + (unsigned)__builtin_ctzll(bits);
-			bool fits = fits_before_claim(pass, slot, shape->duration_us);
+			unsigned from = available(pass, slot, shape);
+			bool fits = fits_before_claim(pass, slot, from, shape->duration_us);
 
-			bound[n] = fits ? pass->avail[slot] : pass->claim[slot];
-			turn[n] = !fits || !gpu_set_has(&pass->free, slot);
+			bound[n] = fits ? (uint16_t)from : pass->claim[slot];
+			turn[n] = !fits || !has_room(pass, slot, shape);
 			at[bound[n]]++;
 			slots[n++] = (uint8_t)slot;
 		}
@@ -218,16 +283,46 @@ static void claim_earliest(struct pass *pass, const struct shape *shape)
 			}
 }
 
-/* The free GPUs that shape can have without delaying anybody ahead. */
+/* The GPUs that shape can have now without delaying anybody ahead. */
 static struct gpu_set startable(const struct pass *pass, const struct shape *shape)
 {
-	struct gpu_set free = gpu_set_and(shape->eligible, &pass->open);
+	struct gpu_set gpus = gpu_set_and(shape->eligible, &pass->open);
 
-	if (gpu_set_count(&free) >= shape->count)
-		gpu_set_foreach (slot, &free)
-			if (!fits_before_claim(pass, slot, shape->duration_us))
-				gpu_set_remove(&free, slot);
-	return free;
+	if (shape->share_mib == 0)
+		gpus = gpu_set_and(gpus, &pass->free);
+	if (gpu_set_count(&gpus) >= shape->count)
+		gpu_set_foreach (slot, &gpus)
+			if (!has_room(pass, slot, shape) ||
+				!fits_before_claim(pass, slot, 0, shape->duration_us))
+				gpu_set_remove(&gpus, slot);
+	return gpus;
+}
+
+/* Takes the GPU with the least room left out of *gpus, which is not empty. */
+static unsigned take_fullest(const struct pass *pass, struct gpu_set *gpus)
+{
+	unsigned fullest = gpu_set_next(gpus, 0);
+
+	gpu_set_foreach (slot, gpus)
+		if (pass->room_mib[slot] < pass->room_mib[fullest])
+			fullest = slot;
+	gpu_set_remove(gpus, fullest);
+	return fullest;
+}
+
+/* Best fit: first the cards in use, so that others stay whole. gpus has enough. */
+static struct gpu_set choose(
+	const struct pass *pass, const struct gpu_set *gpus, const struct lease *lease)
+{
+	struct gpu_set free = gpu_set_and(*gpus, &pass->free);
+	struct gpu_set shared = gpu_set_minus(*gpus, &free), chosen;
+	struct gpu_set joined = { 0 };
+	unsigned count = lease->request.count;
+
+	for (; count > 0 && !gpu_set_empty(&shared); count--)
+		gpu_set_add(&joined, take_fullest(pass, &shared));
+	chosen = pick_gpus(pass->pool, &free, count, lease->uid);
+	return gpu_set_or(chosen, &joined);
 }
 
 /* It could start, but its client does not listen: nobody overtakes on count of these GPUs. */
@@ -242,18 +337,25 @@ static void keep_place(struct pass *pass, const struct gpu_set *gpus, unsigned c
 
 static void take(struct pass *pass, const struct queue_start *start)
 {
-	int64_t until_us = time_add(pass->now_us, start->lease->request.duration_us);
+	const struct request *request = &start->lease->request;
+	int64_t until_us = time_add(pass->now_us, request->duration_us);
+	int64_t end_us = until_us == TIME_NEVER ? pass->now_us : until_us;
 
 	pass->free = gpu_set_minus(pass->free, &start->gpus);
-	pass->open = gpu_set_minus(pass->open, &start->gpus);
-	gpu_set_foreach (slot, &start->gpus)
-		pass->avail_us[slot] = until_us == TIME_NEVER ? pass->now_us : until_us;
+	if (request->share_mib > 0) {
+		add_sharer(pass, &start->gpus, request->share_mib, end_us);
+	} else {
+		pass->open = gpu_set_minus(pass->open, &start->gpus);
+		gpu_set_foreach (slot, &start->gpus)
+			pass->avail_us[slot] = end_us;
+	}
 	rank_times(pass);
 }
 
 static uint64_t shape_hash(const struct shape *shape)
 {
-	uint64_t hash = (uint64_t)shape->duration_us + shape->count * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t hash = ((uint64_t)shape->duration_us ^ shape->share_mib << 40) +
+			shape->count * UINT64_C(0x9e3779b97f4a7c15);
 
 	for (unsigned i = 0; i < GPU_SET_WORDS; i++)
 		hash = (hash ^ shape->eligible.words[i]) * UINT64_C(0xff51afd7ed558ccd);
@@ -263,30 +365,43 @@ static uint64_t shape_hash(const struct shape *shape)
 static bool shape_equal(const struct shape *a, const struct shape *b)
 {
 	return a->count == b->count && a->duration_us == b->duration_us &&
+	       a->share_mib == b->share_mib &&
 	       memcmp(&a->eligible, &b->eligible, sizeof(a->eligible)) == 0;
+}
+
+static struct shape shape_of(const struct pass *pass, const struct lease *lease)
+{
+	struct shape shape = {
+		.eligible = gpu_set_and(lease->eligible, &pass->usable),
+		.duration_us = lease->request.duration_us,
+		.share_mib = lease->request.share_mib,
+		.count = lease->request.count,
+	};
+
+	if (!lease->request.force)
+		shape.eligible = gpu_set_minus(shape.eligible, &pass->foreign);
+	if (shape.share_mib > 0)
+		gpu_set_foreach (slot, &shape.eligible)
+			if (pass->pool->gpus[slot].memory_mib < (int64_t)shape.share_mib)
+				gpu_set_remove(&shape.eligible, slot);
+	return shape;
 }
 
 /* Decides about one waiting lease; true if it starts, on *ret. */
 static bool consider(struct pass *pass, struct lease *lease, struct gpu_set *ret)
 {
-	struct shape shape = {
-		.eligible = gpu_set_and(lease->eligible, &pass->usable),
-		.duration_us = lease->request.duration_us,
-		.count = lease->request.count,
-	};
+	struct shape shape = shape_of(pass, lease);
 	uint64_t version = pass->version;
 	struct gpu_set gpus;
 	struct memo *memo;
 
-	if (!lease->request.force)
-		shape.eligible = gpu_set_minus(shape.eligible, &pass->foreign);
 	memo = &pass->memos[shape_hash(&shape) % MEMOS];
 	if (memo->version == version && shape_equal(&memo->shape, &shape))
 		return false;
 	gpus = startable(pass, &shape);
 	if (gpu_set_count(&gpus) >= shape.count) {
 		if (lease->attached) {
-			*ret = pick_gpus(pass->pool, &gpus, shape.count, lease->uid);
+			*ret = choose(pass, &gpus, lease);
 			return true;
 		}
 		keep_place(pass, &gpus, shape.count);
@@ -298,20 +413,38 @@ static bool consider(struct pass *pass, struct lease *lease, struct gpu_set *ret
 	return false;
 }
 
+/* How often lease may start: an array may for each of its elements. */
+static size_t most_starts(const struct lease *lease)
+{
+	const struct job *job = lease->job;
+	size_t n;
+
+	if (!job || !job->is_array)
+		return 1;
+	n = indices_count(&job->pending);
+	return job->parallel > 0 ? MIN(n, (size_t)job->parallel - job->n_active) : n;
+}
+
 size_t queue_pass(const struct pool *pool, int64_t now_us, struct queue_start *ret, size_t max)
 {
+	_cleanup_(freep) struct lease **queue = NULL;
 	struct pass pass;
-	size_t n = 0;
+	size_t n = 0, n_queue;
 
+	if (pool_queue(pool, &queue, &n_queue) < 0)
+		return 0;
 	pass_init(&pass, pool, now_us);
-	for (size_t i = 0; i < pool->n_leases && n < max && !gpu_set_empty(&pass.open); i++) {
-		struct lease *lease = pool->leases[i];
-		struct queue_start start = { .lease = lease };
+	for (size_t i = 0; i < n_queue && n < max && !gpu_set_empty(&pass.open); i++) {
+		struct queue_start start = { .lease = queue[i] };
+		size_t most;
 
-		if (lease->state != LEASE_WAITING || !consider(&pass, lease, &start.gpus))
+		if (pool_blocked(pool, queue[i], now_us, 0, NULL))
 			continue;
-		take(&pass, &start);
-		ret[n++] = start;
+		most = MIN(most_starts(queue[i]), max - n);
+		for (; most > 0 && consider(&pass, queue[i], &start.gpus); most--) {
+			take(&pass, &start);
+			ret[n++] = start;
+		}
 	}
 	return n;
 }

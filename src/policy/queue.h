@@ -22,13 +22,17 @@ struct queue_start {
 
 /*
  * One scheduling pass: who of the waiting can start now, on which GPUs. Writes at most max starts
- * to ret, in queue order, and returns how many; their GPU sets are disjoint. A waiting lease whose
- * client does not listen at the moment (!attached) keeps its place but is not started. Who is
- * blocked (pool_blocked) has no place. The order is that of pool_queue. An array may be among the
- * starts several times: each time for one element. Does not
- * change the pool. Nobody gets a GPU on which something is still being revoked, whatever they
- * force. O(waiting * GPU_SET_WORDS) plus O(GPUs log GPUs) for each blocked request that
- * is looked at.
+ * to ret, in the order of pool_queue, and returns how many. A waiting lease whose client does not
+ * listen at the moment (!attached) keeps its place but is not started; who is blocked
+ * (pool_blocked) has no place. An array may be among the starts several times: each time for one
+ * element. Does not change the pool; without memory nobody starts. Nobody gets a GPU on which
+ * something is still being revoked, whatever they force. O(waiting * GPU_SET_WORDS) plus O(GPUs log
+ * GPUs) for each request that cannot start and is looked at, plus sorting where niceness or turns
+ * differ.
+ *
+ * The GPUs of two starts are disjoint, unless both have shares. A share is of a card in use if one
+ * has room for it: of that with the least room left; only else of a free one. Cards whose memory is
+ * not known, or that somebody has alone, are not shared. So there may be more starts than GPUs.
  */
 size_t queue_pass(const struct pool *pool, int64_t now_us, struct queue_start *ret, size_t max);
 
