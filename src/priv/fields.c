@@ -83,15 +83,3 @@ const char *fields_value(const char *field, const char *key)
 
 	return strncmp(field, key, n) == 0 && field[n] == '=' ? field + n + 1 : NULL;
 }
-
-const char *fields_find(const char *bytes, size_t size, const char *key)
-{
-	const char *end = bytes + size, *field, *value;
-
-	while ((field = fields_next(&bytes, end))) {
-		value = fields_value(field, key);
-		if (value)
-			return value;
-	}
-	return NULL;
-}

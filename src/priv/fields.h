@@ -24,8 +24,5 @@ void fields_writer_clear(struct fields_writer *w);
  * then *cursor is not the end. */
 const char *fields_next(const char **cursor, const char *end);
 
-/* The value of the first field of that key; NULL: there is none. */
-const char *fields_find(const char *bytes, size_t size, const char *key);
-
 /* The value if the field is of that key, else NULL. */
 const char *fields_value(const char *field, const char *key);
