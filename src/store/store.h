@@ -38,9 +38,11 @@ struct store_ops {
 	/* Inserts or replaces; GPU sets are stored by UUID, looked up in pool. An ended lease stays
 	 * as history. A GPU that another stored lease holds is refused with -EEXIST: the last line
 	 * of defence against a double grant. Leases with shares may be on one GPU together, if the
-	 * sum of their shares is not more than its stored memory. Within a transaction put the
-	 * leases that ended before those that gave GPUs back, and these before those that start. A
-	 * lease that holds GPUs may change its uid, and give GPUs back. */
+	 * sum of their shares is not more than its stored memory; what is more, and any share of a
+	 * GPU whose memory is not known, is -EEXIST, too. A second lease for one element of an
+	 * array is -EINVAL. A lease has a job just if its kind says so. Within a transaction put
+	 * the leases that ended before those that gave GPUs back, and these before those that
+	 * start. A lease that holds GPUs may change its uid, and give GPUs back. */
 	int (*put_lease)(struct store *store, const struct pool *pool, const struct lease *lease,
 		struct error *err);
 
@@ -59,8 +61,9 @@ struct store_ops {
 	int (*add_usage)(struct store *store, const struct usage *usage, struct error *err);
 
 	/* What was held between since_us and until_us, also in part, by rising rowid after *cursor
-	 * (0: from the start): calls fn for at most limit rows, and moves *cursor. Returns 1 if
-	 * there may be more, else 0. */
+	 * (0: from the start): looks at limit rows at most (>= 1), calls fn for those of them, and
+	 * moves *cursor. Returns 1 if there may be more, else 0; what fn returns if that is
+	 * negative. */
 	int (*usage_between)(struct store *store, int64_t since_us, int64_t until_us,
 		int64_t *cursor, unsigned limit,
 		int (*fn)(const struct usage *usage, void *userdata), void *userdata,
@@ -68,12 +71,14 @@ struct store_ops {
 
 	/* All rows of one lease, summed up: *ret has its ids, from_us the earliest, to_us the
 	 * latest, and an empty gpu; used_us is the sum and peak_mib the largest. *ret_held_us is
-	 * the sum of to_us - from_us, so GPU time. No row: all 0, peak_mib GPU_UNKNOWN. */
+	 * the sum of to_us - from_us, so GPU time. uid and gid are those of who had it last, model
+	 * is empty, waited_us that of its first row. No row: all 0, peak_mib GPU_UNKNOWN. */
 	int (*usage_of_lease)(struct store *store, int64_t id, struct usage *ret,
 		int64_t *ret_held_us, struct error *err);
 
 	/* Ended leases by falling id below before_id (0: from the newest), of uid ((uid_t)-1: of
-	 * all) and not ended before since_us: calls fn for at most limit, as load makes them. */
+	 * all) and not ended before since_us: calls fn for at most limit, as load makes them; stops
+	 * if fn returns nonzero and returns that. */
 	int (*history)(struct store *store, const struct pool *pool, int64_t before_id, uid_t uid,
 		int64_t since_us, unsigned limit,
 		int (*fn)(const struct lease *lease, void *userdata), void *userdata,
@@ -81,8 +86,9 @@ struct store_ops {
 
 	/* Deletes at most limit each of journal lines, usage and leases (with their jobs) that
 	 * ended before before_us. The newest journal line stays, as do all of leases that have not
-	 * ended; an array goes after its elements. *ret_more: there is more to delete. Inside a
-	 * transaction. */
+	 * ended, and those by which load knows the largest number that was ever given; an array
+	 * goes after its elements; a line that was added after a younger one goes after that.
+	 * *ret_more: there is more to delete. Inside a transaction. */
 	int (*prune)(struct store *store, int64_t before_us, unsigned limit, bool *ret_more,
 		struct error *err);
 
