@@ -164,6 +164,12 @@ static bool is_listed(const struct gpu *gpu, const char *uuids)
 	return false;
 }
 
+/* What a card must have in all: also a share is not of more than one card. */
+static uint64_t least_memory(const struct request *request)
+{
+	return MAX(request->min_memory_mib, request->share_mib);
+}
+
 static bool has_memory(const struct gpu *gpu, uint64_t min_memory_mib)
 {
 	return min_memory_mib == 0 ||
@@ -179,7 +185,7 @@ struct gpu_set admit_eligible(const struct pool *pool, const struct request *req
 
 		if ((!request->gpus || is_listed(gpu, request->gpus)) &&
 			(!request->types || is_of_type(gpu, request->types)) &&
-			has_memory(gpu, request->min_memory_mib))
+			has_memory(gpu, least_memory(request)))
 			gpu_set_add(&eligible, slot);
 	}
 	return eligible;
@@ -316,7 +322,7 @@ static struct verdict listed_but_wrong(
 			shown(name, request->types));
 	return verdict_make(VERDICT_INVALID, "request.too-little-memory",
 		"GPU %d is listed, but is not known to have the %" PRIu64 " MiB asked for",
-		gpu->index, request->min_memory_mib);
+		gpu->index, least_memory(request));
 }
 
 static struct verdict too_few(
@@ -326,11 +332,11 @@ static struct verdict too_few(
 
 	if (request->types)
 		snprintf(of_type, sizeof(of_type), " of type '%s'", shown(name, request->types));
-	if (request->min_memory_mib)
+	if (least_memory(request) > 0)
 		snprintf(of_memory, sizeof(of_memory), " with at least %" PRIu64 " MiB of memory",
-			request->min_memory_mib);
+			least_memory(request));
 	return verdict_make(VERDICT_INVALID,
-		request->min_memory_mib ? "request.too-little-memory" : "request.too-many-gpus",
+		least_memory(request) > 0 ? "request.too-little-memory" : "request.too-many-gpus",
 		"%u GPU%s%s%s asked for, but this machine has %u", request->count,
 		request->count == 1 ? "" : "s", of_type, of_memory, n_eligible);
 }
@@ -351,21 +357,56 @@ static struct verdict check_conditions(
 	return verdict_ok();
 }
 
-static struct verdict check_time(
-	const struct admit_limits *limits, enum lease_kind kind, const struct request *request)
+static struct verdict too_long(enum lease_kind kind, int64_t wanted_us, int64_t most_us)
 {
 	char most[DURATION_TEXT_SIZE], wanted[DURATION_TEXT_SIZE];
+	bool hold = kind == LEASE_HOLD;
 
+	format_duration(most, most_us);
+	format_duration(wanted, wanted_us);
+	return verdict_make(VERDICT_REFUSED, hold ? "limit.hold-too-long" : "limit.job-too-long",
+		"a %s of %s asked for, at most %s is allowed here%s", lease_kind_to_string(kind),
+		wanted_us == TIME_NEVER ? "unlimited time" : wanted, most,
+		hold ? "; it can be extended later" : "");
+}
+
+static struct verdict check_time(
+	const struct admit_limits *limits, enum lease_kind kind, struct request *request)
+{
+	if (kind == LEASE_JOB && request->duration_us == TIME_NEVER)
+		request->duration_us = limits->max_job_us;
 	if (request->duration_us <= 0)
 		return verdict_make(VERDICT_INVALID, "request.no-time",
 			"the time asked for must be longer than 0s");
-	if (kind != LEASE_HOLD || request->duration_us <= limits->max_hold_us)
+	if (kind == LEASE_HOLD && request->duration_us > limits->max_hold_us)
+		return too_long(kind, request->duration_us, limits->max_hold_us);
+	if (kind == LEASE_JOB && request->duration_us > limits->max_job_us)
+		return too_long(kind, request->duration_us, limits->max_job_us);
+	return verdict_ok();
+}
+
+static struct verdict check_force(enum lease_kind kind, const struct request *request)
+{
+	if (!request->force || kind == LEASE_HOLD)
 		return verdict_ok();
-	format_duration(most, limits->max_hold_us);
-	format_duration(wanted, request->duration_us);
-	return verdict_make(VERDICT_REFUSED, "limit.hold-too-long",
-		"a hold of %s asked for, at most %s is allowed here; it can be extended later",
-		request->duration_us == TIME_NEVER ? "unlimited time" : wanted, most);
+	return verdict_make(VERDICT_INVALID, "request.force-without-hold",
+		"--force is for 'dibs reserve' only: a %s never starts on a GPU in use",
+		lease_kind_to_string(kind));
+}
+
+static struct verdict check_share(
+	const struct admit_limits *limits, enum lease_kind kind, const struct request *request)
+{
+	if (request->share_mib == 0)
+		return verdict_ok();
+	if (kind != LEASE_JOB)
+		return verdict_make(VERDICT_INVALID, "request.share-without-job",
+			"only a batch job can have a share of a GPU: a %s has it alone",
+			lease_kind_to_string(kind));
+	if (!limits->share)
+		return verdict_make(VERDICT_REFUSED, "limit.no-share",
+			"sharing is not enabled here ([share] enabled); ask for a whole GPU");
+	return verdict_ok();
 }
 
 struct verdict admit_check(const struct pool *pool, const struct admit_limits *limits,
@@ -380,10 +421,10 @@ struct verdict admit_check(const struct pool *pool, const struct admit_limits *l
 		v = check_count(pool, request);
 	if (v.kind == VERDICT_OK)
 		v = check_time(limits, kind, request);
-	if (v.kind == VERDICT_OK && request->force && kind != LEASE_HOLD)
-		v = verdict_make(VERDICT_INVALID, "request.force-without-hold",
-			"--force is for 'dibs reserve' only: a %s never starts on a GPU in use",
-			lease_kind_to_string(kind));
+	if (v.kind == VERDICT_OK)
+		v = check_force(kind, request);
+	if (v.kind == VERDICT_OK)
+		v = check_share(limits, kind, request);
 	if (v.kind == VERDICT_OK)
 		v = check_conditions(pool, request, &eligible);
 	if (v.kind == VERDICT_OK)

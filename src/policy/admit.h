@@ -10,7 +10,7 @@
 
 struct admit_limits {
 	int64_t max_hold_us;
-	int64_t max_job_us;         /* TIME_NEVER = no limit */
+	int64_t max_job_us;         /* TIME_NEVER = no limit; else also that of who sets none */
 	bool share;                 /* may jobs share GPUs? */
 	unsigned requests_per_user; /* waiting and granted together */
 	unsigned requests;          /* of all users */
@@ -26,11 +26,14 @@ struct verdict admit_resolve(const struct pool *pool, const char *typed, char **
 
 /*
  * Checks a whole request of uid and computes the GPUs that could ever serve it. An explicit list
- * without a count is made to agree: request->count becomes the length of the list if it is 0.
+ * without a count is made to agree: request->count becomes the length of the list if it is 0. A job
+ * without a limit gets max_job_us.
  * Refused as INVALID: count 0 without a list, count other than the length of the list, more GPUs
- * than exist (in all, of the type, of the memory), an unknown type, a hold of no time, force for
- * anything but a hold. Refused as REFUSED: longer than max_hold_us, limits of number. A GPU that is
- * drained or lost counts as existing.
+ * than exist (in all, of the type, of the memory, with a card for the share), an unknown type, a
+ * hold of no time, force for anything but a hold, a share for anything but a job. Refused as
+ * REFUSED: longer than max_hold_us or max_job_us, a share where there are none, limits of number.
+ * An array counts as one request, and each of its elements that has started as one more. A GPU that
+ * is drained or lost counts as existing.
  */
 struct verdict admit_check(const struct pool *pool, const struct admit_limits *limits,
 	enum lease_kind kind, uid_t uid, struct request *request, struct gpu_set *ret_eligible);
@@ -39,5 +42,6 @@ struct verdict admit_check(const struct pool *pool, const struct admit_limits *l
 struct verdict admit_receiver(
 	const struct pool *pool, const struct admit_limits *limits, uid_t uid);
 
-/* The GPUs that satisfy the conditions of request (list, types, memory), whatever their state. */
+/* The GPUs that satisfy the conditions of request (list, types, memory, share), whatever their
+ * state. */
 struct gpu_set admit_eligible(const struct pool *pool, const struct request *request);

@@ -2,7 +2,8 @@
 /*
  * GPUs remember when they last did something, leases the latest of these moments: so what a lease
  * did on a GPU that it gave back, or that is lost, still counts, and what others did on its GPUs
- * before it began does not. Both only ever move forward.
+ * before it began does not. Both only ever move forward. Those who share a card are idle together:
+ * nothing tells whose work its utilisation is.
  */
 #include "policy/idle.h"
 
@@ -71,7 +72,7 @@ enum idle_verdict idle_judge(const struct pool *pool, struct lease *lease,
 {
 	int64_t after_us = limits->after_us[lease->kind];
 
-	if (lease->state != LEASE_ACTIVE)
+	if (lease->state != LEASE_ACTIVE || !lease_holds(lease))
 		return IDLE_NOTHING;
 	lease->active_us = last_active(pool, lease, now_us);
 	if (after_us == 0 || now_us - lease->active_us < after_us) {

@@ -32,7 +32,7 @@ void idle_note(struct gpu *gpu, int64_t now_us);
 void idle_forget(struct pool *pool, int64_t now_us);
 
 /* Looks at a lease after a sample; updates its active_us and idle_release_us. Whoever is found to
- * do something was not warned: it takes another warning to release them. What does not hold GPUs,
- * or is about to give them back, is let be. */
+ * do something was not warned: it takes another warning to release them. What does not hold GPUs
+ * (an array, say), or is about to give them back, is let be. */
 enum idle_verdict idle_judge(const struct pool *pool, struct lease *lease,
 	const struct idle_limits *limits, int64_t now_us);
