@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/view.h"
 
+#include <inttypes.h>
+
 static json_t *known(int64_t value)
 {
 	return value == GPU_UNKNOWN ? json_null() : json_integer(value);
@@ -42,9 +44,12 @@ static json_t *view_processes(const struct gpu *gpu)
 
 static json_t *view_holders(const struct pool *pool, unsigned slot)
 {
-	const struct lease *holder = pool_holder(pool, slot);
+	json_t *array = json_array();
 
-	return holder ? json_pack("[I]", (json_int_t)holder->id) : json_array();
+	for (const struct lease *holder = pool_holder(pool, slot); holder;
+		holder = pool_next_holder(pool, slot, holder))
+		json_array_append_new(array, json_integer(holder->id));
+	return array;
 }
 
 static json_t *view_nodes(const struct gpu *gpu)
@@ -98,11 +103,72 @@ json_t *view_gpus(const struct pool *pool, const struct gpu_set *set, int64_t wa
 	return array;
 }
 
+static json_t *view_needs(const struct job *job)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < job->n_needs; i++)
+		json_array_append_new(array, json_sprintf("%" PRId64 ":%s", job->needs[i].id,
+						     job_need_on_to_string(job->needs[i].on)));
+	return array;
+}
+
+/* By the wall clock of this moment, as a begin time passes without anything else that happens. */
+static json_t *view_blocked(
+	const struct pool *pool, const struct lease *lease, int64_t wall_offset_us)
+{
+	char text[POOL_BLOCKED_SIZE];
+
+	if (lease->state != LEASE_WAITING ||
+		!pool_blocked(pool, lease, clock_wall() - wall_offset_us, wall_offset_us, text))
+		return json_null();
+	return json_string(text);
+}
+
+static json_t *view_pending(const struct job *job)
+{
+	_cleanup_(freep) char *text = job->is_array ? indices_format(&job->pending) : NULL;
+
+	return text_or_null(text);
+}
+
+static json_t *count_of_array(const struct job *job, unsigned n)
+{
+	return job->is_array ? json_integer(n) : json_null();
+}
+
+/* The account is known to the store alone. */
+static json_t *view_job(const struct pool *pool, const struct lease *lease, int64_t wall_offset_us)
+{
+	const struct job *job = lease->job;
+
+	if (!job)
+		return json_null();
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:i, s:I, s:I, "
+			 "s:s, s:b, s:o, s:o, s:o, s:o, s:I, s:n, s:n, s:n}",
+		"name", job->name ? job->name : "", "array",
+		job->array ? json_integer(job->array) : json_null(), "index",
+		job->array ? json_integer(job->index) : json_null(), "pending", view_pending(job),
+		"active", count_of_array(job, job->n_active), "ok", count_of_array(job, job->n_ok),
+		"failed", count_of_array(job, job->n_failed), "blocked",
+		view_blocked(pool, lease, wall_offset_us), "held", job->held, "begin",
+		moment(job->begin_us, wall_offset_us), "after", view_needs(job), "nice", job->nice,
+		"retries", (json_int_t)job->retries, "restarts", (json_int_t)job->restarts,
+		"on_limit", job_limit_to_string(job->on_limit), "suspended", job->suspended,
+		"exit_status", known(job->exit_status), "exit_signal",
+		job->exit_signal ? json_integer(job->exit_signal) : json_null(), "reason",
+		text_or_null(job->reason), "log", text_or_null(job->log), "log_offset",
+		(json_int_t)job->log_offset, "held_us", "used_us", "peak_memory_mib");
+}
+
 json_t *view_lease(
 	const struct pool *pool, const struct lease *lease, size_t position, int64_t wall_offset_us)
 {
+	uint64_t share = lease->request.share_mib;
+
 	return json_pack(
-		"{s:I, s:s, s:s, s:I, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"{s:I, s:s, s:s, s:I, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+		"s:o, s:o}",
 		"id", (json_int_t)lease->id, "kind", lease_kind_to_string(lease->kind), "state",
 		lease_state_to_string(lease->state), "uid", (json_int_t)lease->uid, "gpus",
 		view_indices(pool, &lease->gpus), "count", (int)lease->request.count, "submitted",
@@ -114,9 +180,11 @@ json_t *view_lease(
 					     : json_string(lease_end_to_string(lease->end)),
 		"command", text_or_null(lease->request.command), "note",
 		text_or_null(lease->request.note), "position",
-		position ? json_integer((json_int_t)position) : json_null(), "idle_since",
+		position ? json_integer((json_int_t)position) : json_null(), "share_mib",
+		share ? json_integer((json_int_t)share) : json_null(), "idle_since",
 		lease_holds(lease) ? moment(lease->active_us, wall_offset_us) : json_null(),
-		"idle_release", moment(lease->idle_release_us, wall_offset_us));
+		"idle_release", moment(lease->idle_release_us, wall_offset_us), "job",
+		view_job(pool, lease, wall_offset_us));
 }
 
 json_t *view_event(const struct event *event)
