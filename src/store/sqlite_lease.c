@@ -305,10 +305,10 @@ int sqlite_history(struct store *store, const struct pool *pool, int64_t before_
 	struct row bound = { .query = query };
 
 	row_put_int(&bound, before_id > 0 ? before_id : INT64_MAX);
-	row_put_int(&bound, limit);
 	if (!all) {
 		row_put_int(&bound, uid == (uid_t)-1 ? -1 : (int64_t)uid);
 		row_put_int(&bound, since_us);
 	}
+	row_put_int(&bound, limit);
 	return read_history(s, query, pool, fn, userdata, err);
 }

@@ -130,8 +130,8 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 	/* Some of it: the numbers of a page by the index alone (+id keeps it from the table). */
 	[STATEMENT_GET_ENDED_OF] =
 		"SELECT " LEASES "WHERE id IN (SELECT id FROM lease WHERE state = 'ended' "
-		"AND +id < $1 AND ($3 = -1 OR uid = $3) AND ended_us >= $4 "
-		"ORDER BY +id DESC LIMIT $2) ORDER BY id DESC",
+		"AND +id < $1 AND ($2 = -1 OR uid = $2) AND ended_us >= $3 "
+		"ORDER BY +id DESC LIMIT $4) ORDER BY id DESC",
 	[STATEMENT_GET_HELD] = "SELECT gpu, share_mib FROM holder WHERE lease = $1",
 	[STATEMENT_GET_SPEC] = "SELECT fields FROM spec WHERE lease = $1",
 	[STATEMENT_GET_ELEMENT] =

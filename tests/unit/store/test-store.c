@@ -72,6 +72,11 @@ static void check_same(const struct lease *a, const struct lease *b)
 	CHECK_INT(a->request.force, b->request.force);
 	CHECK(same_text(a->request.note, b->request.note));
 	CHECK(same_text(a->request.command, b->request.command));
+	CHECK_INT(a->gid, b->gid);
+	CHECK_INT(a->turn, b->turn);
+	CHECK_INT(a->started_us, b->started_us);
+	CHECK(a->request.share_mib == b->request.share_mib);
+	CHECK_INT(!a->job, !b->job);
 	CHECK_INT(a->submitted_us, b->submitted_us);
 	CHECK_INT(a->wait_until_us, b->wait_until_us);
 	CHECK_INT(a->since_us, b->since_us);
@@ -91,6 +96,9 @@ static struct lease *full_lease(void)
 	lease->kind = LEASE_HOLD;
 	lease->end = LEASE_END_ADMIN;
 	lease->uid = (uid_t)-2;
+	lease->gid = (gid_t)-3;
+	lease->turn = 109;
+	lease->started_us = 110;
 	lease->request = (struct request){
 		.count = 2,
 		.gpus = strdup("GPU-1,GPU-2"),
