@@ -20,37 +20,36 @@
 	" || { set -- $?; printf 'dibs: the " what " failed with status %s\\n' \"$1\" " \
 	">&2; exit \"$1\"; }\n"
 
-static const char
-	bash_text[] = "__dibs=(\"$@\"); set --\n"
-		      "[ -z \"${__dibs[0]}\" ] || eval \"${__dibs[0]}\"" OR_FAIL(
-			      "setup") "[ -z \"${__dibs[1]}\" ] || . "
-				       "\"${__dibs[1]}/bin/activate\"" OR_FAIL("virtual "
-									       "environment") "exec"
-											      " -- "
-											      "\"${"
-											      "__"
-											      "dibs"
-											      "[@]:"
-											      "2}"
-											      "\""
-											      "\n";
+static const char bash_text[] =
+	"__dibs=(\"$@\"); set --\n"
+	"[ -z \"${__dibs[0]}\" ] || eval \"${__dibs[0]}\"" OR_FAIL(
+		"setup") "[ -z \"${__dibs[1]}\" ] || . "
+			 "\"${__dibs[1]}/bin/activate\"" OR_FAIL("virtual "
+								 "environment") "exec"
+										" -- "
+										"\"${"
+										"__"
+										"dibs"
+										"[@]:"
+										"2}"
+										"\""
+										"\n";
 
-static const char
-	sh_text[] = "__dibs_setup=$1 __dibs_venv=$2; shift 2\n"
-		    "__dibs_set_up() { eval \"$__dibs_setup\"; }\n"
-		    "__dibs_activate() { . \"$__dibs_venv/bin/activate\"; }\n"
-		    "[ -z \"$__dibs_setup\" ] || __dibs_set_up" OR_FAIL("setup") "[ -z "
-										 "\"$__dibs_venv\" "
-										 "] || "
-										 "__dibs_"
-										 "activate" OR_FAIL(
-											 "virtual "
-											 "environme"
-											 "nt") "exe"
-											       "c "
-											       "\"$"
-											       "@\""
-											       "\n";
+static const char sh_text[] =
+	"__dibs_setup=$1 __dibs_venv=$2; shift 2\n"
+	"__dibs_set_up() { eval \"$__dibs_setup\"; }\n"
+	"__dibs_activate() { . \"$__dibs_venv/bin/activate\"; }\n"
+	"[ -z \"$__dibs_setup\" ] || __dibs_set_up" OR_FAIL("setup") "[ -z "
+								     "\"$__dibs_venv\" "
+								     "] || "
+								     "__dibs_"
+								     "activate" OR_FAIL("virtual "
+											"environme"
+											"nt") "exe"
+											      "c "
+											      "\"$"
+											      "@\""
+											      "\n";
 
 /* *ret stays NULL if there is nothing to activate. */
 static int find_venv(

@@ -148,7 +148,7 @@ static int confine(struct child *c)
 	r = what->oom_adj ? write_file_at(AT_FDCWD, "/proc/self/oom_score_adj", what->oom_adj) : 0;
 	if (r < 0)
 		return error_errno(&c->err, r, "launch.oom", "cannot set its oom_score_adj");
-	r = limits_set(what->limits);
+	r = rlimits_set(what->limits);
 	if (r < 0)
 		return error_errno(&c->err, r, "launch.limits", "cannot set its limits");
 	prctl(PR_SET_DUMPABLE, 0);
@@ -278,10 +278,10 @@ static int place_fds(struct child *c)
 
 static int lower_limits(struct child *c)
 {
-	int r = limits_lower(&c->what->order->limits);
+	int r = rlimits_lower(&c->what->order->limits);
 
 	if (r >= 0 && c->what->order->processes_max)
-		r = limits_cap(RLIMIT_NPROC, (rlim_t)c->what->order->processes_max, true);
+		r = rlimits_cap(RLIMIT_NPROC, (rlim_t)c->what->order->processes_max, true);
 	return r < 0 ? error_errno(&c->err, r, "launch.limits", "cannot set its limits") : 0;
 }
 

@@ -16,7 +16,7 @@ struct launch {
 	const struct order *order;
 	const struct account *account;
 	const char *const *environment;
-	const struct limits *limits;   /* to begin with; what the order wants comes on top */
+	const struct rlimits *limits;  /* to begin with; what the order wants comes on top */
 	const char *directory;         /* where it starts */
 	const char *logs[LAUNCH_LOGS]; /* absolute; the second NULL: the same as the first */
 	mode_t umask;

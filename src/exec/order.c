@@ -139,7 +139,7 @@ static int parse_value(
 	case FORM_TEXTS:
 		return add_text(target, value);
 	case FORM_LIMITS:
-		return limits_parse(target, value, err);
+		return rlimits_parse(target, value, err);
 	}
 	return -EINVAL;
 }

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "exec/limits.h"
+#include "exec/rlimits.h"
 
 #define ORDER_START_TIMEOUT_US (INT64_C(60) * 1000000) /* where it does not say */
 
@@ -29,7 +29,7 @@ struct order {
 	struct texts arg, env;
 	const char *dir, *out, *err, *setup, *venv, *script;
 	int64_t umask; /* -1: absent */
-	struct limits_wanted limits;
+	struct rlimits_wanted limits;
 };
 
 /*

@@ -26,7 +26,7 @@
 #include "base/pattern.h"
 #include "base/text.h"
 #include "exec/launch.h"
-#include "exec/memory.h"
+#include "exec/oom.h"
 #include "exec/session.h"
 #include "priv/record.h"
 
@@ -43,12 +43,12 @@ struct supervisor {
 	struct account account;
 	struct session session;
 	struct environment environment;
-	struct limits limits;    /* of the child */
+	struct rlimits limits;   /* of the child */
 	mode_t umask;            /* of the child */
 	char oom_adj[16];        /* of the child; empty = as ours */
 	char *logs[LAUNCH_LOGS]; /* owned */
 	struct launched job;
-	uint64_t kills; /* memory_kills() before it started */
+	uint64_t kills; /* oom_kills() before it started */
 };
 
 static void supervisor_release(struct supervisor *s)
@@ -106,11 +106,11 @@ static int find_account(struct supervisor *s, struct error *err)
  * are set before, since modules add to them, and kept: root needs none. */
 static int open_session(struct supervisor *s, struct error *err)
 {
-	struct limits ours;
-	int r = limits_cap(RLIMIT_NOFILE, NOFILE_DEFAULT, false);
+	struct rlimits ours;
+	int r = rlimits_cap(RLIMIT_NOFILE, NOFILE_DEFAULT, false);
 
 	if (r >= 0)
-		r = limits_get(&ours);
+		r = rlimits_get(&ours);
 	if (r < 0)
 		return error_errno(err, r, "supervise.limits", "cannot read its limits");
 	umask(022);
@@ -123,7 +123,7 @@ static int open_session(struct supervisor *s, struct error *err)
 	s->umask = umask(022);
 	if (s->order.umask >= 0)
 		s->umask = (mode_t)s->order.umask;
-	if (limits_get(&s->limits) < 0 || limits_set(&ours) < 0)
+	if (rlimits_get(&s->limits) < 0 || rlimits_set(&ours) < 0)
 		return error_errno(err, -errno, "supervise.limits", "cannot set its limits");
 	return r;
 }
@@ -136,7 +136,7 @@ static int open_cgroup(struct supervisor *s, struct error *err)
 	if (s->cgroup < 0)
 		return error_errno(err, -errno, "supervise.cgroup", "cannot open its cgroup %s",
 			s->order.cgroup);
-	s->kills = memory_kills(s->cgroup);
+	s->kills = oom_kills(s->cgroup);
 	return 0;
 }
 
@@ -247,7 +247,7 @@ static void await_end(const struct supervisor *s, const sigset_t *signals, sigin
 
 static void record_memory(const struct supervisor *s, bool failed)
 {
-	uint64_t kills = memory_kills(s->cgroup);
+	uint64_t kills = oom_kills(s->cgroup);
 
 	if (kills > s->kills) {
 		record_write(s->record,
@@ -257,7 +257,7 @@ static void record_memory(const struct supervisor *s, bool failed)
 	}
 	for (size_t i = 0; failed && i < LAUNCH_LOGS; i++)
 		if (s->job.logs[i] >= 0 &&
-			memory_log_tells_in_time(s->job.logs[i], s->job.offsets[i])) {
+			oom_log_tells_in_time(s->job.logs[i], s->job.offsets[i])) {
 			record_write(s->record, "memory out of memory on a GPU: its log says that "
 						"CUDA had none left");
 			return;

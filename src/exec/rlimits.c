@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "exec/limits.h"
+#include "exec/rlimits.h"
 
 #include <errno.h>
 #include <string.h>
@@ -33,7 +33,7 @@ static int find(const char *name, size_t size)
 	return -1;
 }
 
-int limits_parse(struct limits_wanted *wanted, const char *text, struct error *err)
+int rlimits_parse(struct rlimits_wanted *wanted, const char *text, struct error *err)
 {
 	size_t n = strcspn(text, ":");
 	int resource = find(text, n);
@@ -53,7 +53,7 @@ int limits_parse(struct limits_wanted *wanted, const char *text, struct error *e
 	return 0;
 }
 
-int limits_get(struct limits *ret)
+int rlimits_get(struct rlimits *ret)
 {
 	for (int i = 0; i < RLIM_NLIMITS; i++)
 		if (getrlimit(i, &ret->of[i]) < 0)
@@ -61,7 +61,7 @@ int limits_get(struct limits *ret)
 	return 0;
 }
 
-int limits_set(const struct limits *limits)
+int rlimits_set(const struct rlimits *limits)
 {
 	for (int i = 0; i < RLIM_NLIMITS; i++)
 		if (setrlimit(i, &limits->of[i]) < 0)
@@ -69,7 +69,7 @@ int limits_set(const struct limits *limits)
 	return 0;
 }
 
-int limits_lower(const struct limits_wanted *wanted)
+int rlimits_lower(const struct rlimits_wanted *wanted)
 {
 	struct rlimit limit;
 
@@ -85,7 +85,7 @@ int limits_lower(const struct limits_wanted *wanted)
 	return 0;
 }
 
-int limits_cap(int resource, rlim_t max, bool hard)
+int rlimits_cap(int resource, rlim_t max, bool hard)
 {
 	struct rlimit limit;
 

@@ -8,24 +8,24 @@
 #include "base/error.h"
 
 /* Soft limits that somebody asks for. */
-struct limits_wanted {
+struct rlimits_wanted {
 	rlim_t soft[RLIM_NLIMITS];
 	unsigned given; /* bit mask of resources */
 };
 
 /* Adds "nofile:4096" or "core:unlimited"; -EINVAL: there is no such limit or number, or it was
  * given before. */
-int limits_parse(struct limits_wanted *wanted, const char *text, struct error *err);
+int rlimits_parse(struct rlimits_wanted *wanted, const char *text, struct error *err);
 
-struct limits {
+struct rlimits {
 	struct rlimit of[RLIM_NLIMITS];
 };
 
-int limits_get(struct limits *ret);
-int limits_set(const struct limits *limits);
+int rlimits_get(struct rlimits *ret);
+int rlimits_set(const struct rlimits *limits);
 
 /* Sets these soft limits, lowered to the hard ones. */
-int limits_lower(const struct limits_wanted *wanted);
+int rlimits_lower(const struct rlimits_wanted *wanted);
 
 /* Lowers the soft limit of a resource, and the hard one, too, if it is hard. */
-int limits_cap(int resource, rlim_t max, bool hard);
+int rlimits_cap(int resource, rlim_t max, bool hard);

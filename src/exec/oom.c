@@ -3,7 +3,7 @@
  * What frameworks say when cudaMalloc() fails: PyTorch and CuPy the first, the driver API the
  * second, the runtime API the third, XLA (JAX, TensorFlow) the fourth.
  */
-#include "exec/memory.h"
+#include "exec/oom.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -27,7 +27,7 @@ static const char *const messages[] = {
 	"RESOURCE_EXHAUSTED: Out of memory",
 };
 
-uint64_t memory_kills(int cgroup)
+uint64_t oom_kills(int cgroup)
 {
 	char text[1024], *cursor = text, *line;
 	uint64_t kills = 0;
@@ -40,7 +40,7 @@ uint64_t memory_kills(int cgroup)
 	return kills;
 }
 
-bool memory_log_tells(int fd, int64_t offset)
+bool oom_log_tells(int fd, int64_t offset)
 {
 	_cleanup_(freep) char *tail = malloc(TAIL_SIZE);
 	struct stat st;
@@ -55,7 +55,7 @@ bool memory_log_tells(int fd, int64_t offset)
 	return false;
 }
 
-bool memory_log_tells_in_time(int fd, int64_t offset)
+bool oom_log_tells_in_time(int fd, int64_t offset)
 {
 	pid_t pid = fork();
 	siginfo_t info = { 0 };
@@ -66,7 +66,7 @@ bool memory_log_tells_in_time(int fd, int64_t offset)
 		/* Nobody must take us for the supervisor. */
 		if (dup2(fd, STDIN_FILENO) < 0 || close_range(STDIN_FILENO + 1, ~0u, 0) < 0)
 			_exit(0);
-		_exit(memory_log_tells(STDIN_FILENO, offset));
+		_exit(oom_log_tells(STDIN_FILENO, offset));
 	}
 	pidfd = pid < 0 ? -1 : pidfd_open(pid, 0);
 	if (pidfd < 0)

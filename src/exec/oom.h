@@ -8,11 +8,11 @@
 /* How many processes of a cgroup the kernel has killed for want of memory, in its life
  * (memory.events of cgroup v2). cgroup: descriptor of its directory, or -1. 0 also if it cannot be
  * told. */
-uint64_t memory_kills(int cgroup);
+uint64_t oom_kills(int cgroup);
 
 /* Does the end of a log, of what follows offset, say that a GPU ran out of memory? fd: a regular
  * file, to be read. */
-bool memory_log_tells(int fd, int64_t offset);
+bool oom_log_tells(int fd, int64_t offset);
 
 /* The same in a process of its own, that is given up after a few seconds: file servers hang. */
-bool memory_log_tells_in_time(int fd, int64_t offset);
+bool oom_log_tells_in_time(int fd, int64_t offset);
