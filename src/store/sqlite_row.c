@@ -106,6 +106,7 @@ int row_result(struct sqlite *s, const struct row *row, const char *what, struct
 		return error_set(
 			err, -ENOMEM, "store.memory", "no memory left to read %s", s->path);
 	if (row->error < 0)
-		return sqlite_damaged(s, err, "unknown word in a row of table %s", what);
+		return sqlite_damaged(
+			s, err, "a row of table %s holds what dibs never wrote", what);
 	return 0;
 }

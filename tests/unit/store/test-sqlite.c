@@ -353,6 +353,80 @@ static void enforces_its_rules_when_open(void)
 
 	CHECK_INT(sqlite_exec(s, "INSERT INTO meta VALUES (2, '', 0, 0, 0)", NULL), -EINVAL);
 	CHECK_INT(sqlite_exec(s, "INSERT INTO holder VALUES ('GPU-9', 0, 7, 0)", NULL), -EINVAL);
+	fill(store, 2);
+	CHECK_INT(sqlite_exec(s, "INSERT INTO holder VALUES ('GPU-9', 0, 1, 0)", NULL), 0);
+	CHECK_INT(sqlite_exec(s, "INSERT INTO holder VALUES ('GPU-9', 0, 2, 0)", NULL), -EEXIST);
+	CHECK_INT(sqlite_exec(s, "INSERT INTO holder VALUES ('GPU-9', 2, 2, 0)", NULL), -EINVAL);
+	CHECK_INT(sqlite_exec(s, "INSERT INTO holder VALUES ('GPU-8', 0, 2, 9)", NULL), -EINVAL);
+	CHECK_INT(sqlite_exec(s, "DELETE FROM lease WHERE id = 1", NULL), -EINVAL);
+}
+
+/* Each a row that no dibsd wrote; said by name of the file and the table. */
+static void refuses_damaged_rows(void)
+{
+	static const struct {
+		const char *sql, *table;
+	} cases[] = {
+		{ "UPDATE job SET on_limit = 'explode'", "lease" },
+		{ "UPDATE job SET job_then = ''", "lease" },
+		{ "UPDATE job SET needs = '41:maybe'", "lease" },
+		{ "UPDATE job SET needs = '41'", "lease" },
+		{ "UPDATE job SET needs = '0:ok'", "lease" },
+		{ "UPDATE job SET needs = '-3:ok'", "lease" },
+		{ "UPDATE job SET needs = '41:ok,'", "lease" },
+		{ "UPDATE job SET needs = substr(replace(hex(zeroblob(65)), '00', ',41:ok'), 2)",
+			"lease" },
+		{ "UPDATE job SET pending = '3-1'", "lease" },
+		{ "UPDATE job SET pending = 'all'", "lease" },
+		{ "DELETE FROM job", "lease" },
+		{ "UPDATE lease SET ended_by = 'magic'", "lease" },
+	};
+	_directory_ char *directory = new_directory();
+	_pool_ struct pool *pool = new_pool(1, false);
+
+	for (unsigned i = 0; i < ELEMENTSOF(cases); i++) {
+		_store_ struct store *store = open_here(directory);
+		_lease_ struct lease *lease = new_lease(1, LEASE_WAITING), *got = NULL;
+		_pool_ struct pool *loaded = pool_new();
+		struct clock_mark mark;
+		struct error err = { 0 };
+		int64_t next_id;
+
+		add_job(lease);
+		put_lease(store, pool, lease);
+		CHECK_INT(sqlite_exec((struct sqlite *)store, cases[i].sql, NULL), 0);
+		CHECK_INT(store->ops->load(store, loaded, &next_id, &mark, &err), -EUCLEAN);
+		CHECK_STR(err.id, "store.damaged");
+		CHECK(strstr(err.text, directory) && strstr(err.text, cases[i].table));
+		CHECK_INT(store->ops->get_lease(store, pool, 1, &got, NULL), -EUCLEAN);
+		CHECK(!got);
+		put_lease(store, pool, lease); /* and the test itself: */
+		CHECK_INT(count_leases(store), 1);
+	}
+}
+
+static int no_usage(const struct usage *usage, void *userdata)
+{
+	return 0;
+}
+
+static void refuses_damaged_lines_of_the_account(void)
+{
+	_directory_ char *directory = new_directory();
+	_store_ struct store *store = open_here(directory);
+	struct usage usage = { .lease = 1, .to_us = 9 }, sum;
+	struct error err = { 0 }, other = { 0 };
+	int64_t cursor = 0, held_us;
+
+	begin(store);
+	CHECK_INT(store->ops->add_usage(store, &usage, NULL), 0);
+	commit(store);
+	CHECK_INT(sqlite_exec((struct sqlite *)store, "UPDATE usage SET kind = '?'", NULL), 0);
+	CHECK_INT(store->ops->usage_between(store, 0, 99, &cursor, 9, no_usage, NULL, &err),
+		-EUCLEAN);
+	CHECK(strstr(err.text, "usage") != NULL);
+	CHECK_INT(store->ops->usage_of_lease(store, 1, &sum, &held_us, &other), -EUCLEAN);
+	CHECK_STR(other.id, "store.damaged");
 }
 
 /* Versions */
@@ -383,6 +457,78 @@ static void migrates_and_keeps_a_copy(void)
 	CHECK_INT(rename(copy, restored), 0);
 	store = open_here(other);
 	CHECK_INT(count_leases(store), 10);
+}
+
+static void run_sql(const char *path, const char *sql)
+{
+	sqlite3 *db;
+	char *message = NULL;
+
+	CHECK_INT(sqlite3_open(path, &db), SQLITE_OK);
+	CHECK_INT(sqlite3_exec(db, sql, NULL, NULL, &message), SQLITE_OK);
+	if (message)
+		printf("# %s\n", message);
+	sqlite3_free(message);
+	sqlite3_close(db);
+}
+
+/* A file as the first version made it: it is all there, and its GPUs stay with who holds them. */
+static void brings_a_file_of_the_first_version_along(void)
+{
+	static const char *const first_step[] = { schema_0001 };
+	_directory_ char *directory = new_directory();
+	_cleanup_(freep) char *path = path_of(directory, "dibs.db");
+	_store_ struct store *store = NULL;
+	_pool_ struct pool *pool = NULL, *empty = new_pool(3, false);
+	_lease_ struct lease *next = new_lease(13, LEASE_ACTIVE), *ended = NULL;
+	struct lease *held, *waiting;
+
+	/* The file is made, but does not have what this program asks it for. */
+	CHECK(sqlite_open(directory, first_step, 1, &store, NULL) < 0);
+	run_sql(path, "INSERT INTO gpu VALUES ('GPU-0', 'A100', '', 'nvidia', 0, 0, '', 1000, 0, "
+		      "'', 0, 0, 0, ''), "
+		      "('GPU-1', 'A100', '', 'nvidia', 1, 1, '', 1000, 0, '', 0, 0, 0, '');"
+		      "INSERT INTO lease VALUES "
+		      "(10, 'hold', 'ended', 'expired', 1000, 1, NULL, NULL, 0, 1, 1, 0, NULL, "
+		      "NULL, 1, 2, "
+		      "3, 4, 5, 6, 0, 0, NULL, 'GPU-0'), "
+		      "(11, 'run', 'active', 'none', 1001, 2, NULL, NULL, 0, 1, 1, 0, 'mine', "
+		      "NULL, 1, 2, "
+		      "30, 4, 5, 0, 7, 8, '/c', 'GPU-0,GPU-1'), "
+		      "(12, 'hold', 'waiting', 'none', 1002, 1, NULL, NULL, 0, 1, 1, 0, NULL, "
+		      "NULL, 1, 2, "
+		      "0, 4, 5, 0, 0, 0, NULL, '');"
+		      "INSERT INTO holder VALUES ('GPU-0', 11), ('GPU-1', 11)");
+	store = open_here(directory);
+	pool = load(store, NULL);
+	CHECK_INT(pool->n_gpus, 2);
+	CHECK_INT(pool->n_leases, 2);
+	held = pool->leases[0];
+	waiting = pool->leases[1];
+	CHECK_INT(held->id, 11);
+	CHECK(held->gid == (gid_t)-1);
+	CHECK_INT(held->turn, 11);
+	CHECK_INT(held->started_us, 30);
+	CHECK(held->request.share_mib == 0 && !held->job);
+	CHECK_STR(held->request.note, "mine");
+	CHECK_STR(held->cgroup, "/c");
+	CHECK_INT(gpu_set_count(&held->gpus), 2);
+	CHECK_INT(waiting->turn, 12);
+	CHECK_INT(waiting->started_us, 0);
+	CHECK_INT(store->ops->get_lease(store, pool, 10, &ended, NULL), 0);
+	CHECK_INT(ended->started_us, 3);
+	CHECK(gpu_set_has(&ended->gpus, (unsigned)pool_slot_by_uuid(pool, "GPU-0")));
+
+	for (int share_mib = 0; share_mib < 2; share_mib++) {
+		next->request.share_mib = (uint64_t)share_mib;
+		gpu_set_add(&next->gpus, 1);
+		begin(store);
+		CHECK_INT(store->ops->put_lease(store, empty, next, NULL), -EEXIST);
+		store->ops->rollback(store);
+	}
+	held->state = LEASE_ENDED;
+	put_lease(store, pool, held);
+	put_lease(store, empty, next);
 }
 
 static void failed_migration_changes_nothing(void)
@@ -557,7 +703,10 @@ int main(void)
 	TEST(keeps_the_wal_of_a_damaged_file_too);
 	TEST(refuses_what_is_no_database_of_dibs);
 	TEST(enforces_its_rules_when_open);
+	TEST(refuses_damaged_rows);
+	TEST(refuses_damaged_lines_of_the_account);
 	TEST(migrates_and_keeps_a_copy);
+	TEST(brings_a_file_of_the_first_version_along);
 	TEST(failed_migration_changes_nothing);
 	TEST(refuses_another_history);
 	TEST(begins_again_after_a_crash_while_creating);
