@@ -413,8 +413,7 @@ static bool consider(struct pass *pass, struct lease *lease, struct gpu_set *ret
 	return false;
 }
 
-/* How often lease may start: an array may for each of its elements. */
-static size_t most_starts(const struct lease *lease)
+size_t queue_starts(const struct lease *lease)
 {
 	const struct job *job = lease->job;
 	size_t n;
@@ -440,7 +439,7 @@ size_t queue_pass(const struct pool *pool, int64_t now_us, struct queue_start *r
 
 		if (pool_blocked(pool, queue[i], now_us, 0, NULL))
 			continue;
-		most = MIN(most_starts(queue[i]), max - n);
+		most = MIN(queue_starts(queue[i]), max - n);
 		for (; most > 0 && consider(&pass, queue[i], &start.gpus); most--) {
 			take(&pass, &start);
 			ret[n++] = start;

@@ -36,6 +36,10 @@ struct queue_start {
  */
 size_t queue_pass(const struct pool *pool, int64_t now_us, struct queue_start *ret, size_t max);
 
+/* How often lease, which waits and is not blocked, may start at once: an array may for each of its
+ * elements that may be active. */
+size_t queue_starts(const struct lease *lease);
+
 /*
  * Why lease (waiting, in the pool) cannot start now: a NOT_FREE verdict that names one GPU or a
  * number, who is in the way (as "uid 1000") and until when if that is known: "GPU 3 is leased by
