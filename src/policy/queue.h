@@ -43,14 +43,15 @@ size_t queue_starts(const struct lease *lease);
 /*
  * Why lease (waiting, in the pool) cannot start now: a NOT_FREE verdict that names one GPU or a
  * number, who is in the way (as "uid 1000") and until when if that is known: "GPU 3 is leased by
- * uid 1000 until 18:40 (hold #41)". What to do about it depends on who asked how, so the caller
- * adds that. Times are shown as local wall clock (ledger time + wall_offset_us), with the date if
- * it is not the one on which lease was submitted.
+ * uid 1000 until 18:40 (hold #41)"; or why it is blocked (pool_blocked). What to do about it
+ * depends on who asked how, so the caller adds that. Times are shown as local wall clock (ledger
+ * time + wall_offset_us), with the date if it is not the one on which lease was submitted.
  */
 struct verdict queue_why(
 	const struct pool *pool, const struct lease *lease, int64_t wall_offset_us);
 
 /* The leases that lease waits for: those that hold a GPU it could use, and those ahead of it that
- * compete. At most max, in order of id; returns how many. */
+ * compete; if it is blocked, those that it starts after. At most max, in order of id; returns how
+ * many. */
 size_t queue_blockers(
 	const struct pool *pool, const struct lease *lease, struct lease **ret, size_t max);

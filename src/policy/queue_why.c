@@ -2,7 +2,9 @@
 /*
  * What people ask of a queue: who is in the way? The answer is about the GPUs that the request
  * could use, in one look at the pool. Each of these GPUs is counted once, under the reason that
- * lasts longest: lost, drained, leased, being revoked, in use without a lease.
+ * lasts longest: lost, drained, leased, being revoked, in use without a lease. For who wants a
+ * share, a card with room for it is as good as a free one. Who is blocked is in nobody's way, and
+ * nobody in theirs.
  *
  * There is no clock here, so "today" is the day of the submission: a time later than that on the
  * same day cannot be of another day, and one on another day is shown in full.
@@ -19,7 +21,8 @@
 #define HOLDERS_SHOWN 3
 
 struct obstacles {
-	struct gpu_set free, lost, drained, revoking, foreign;
+	struct gpu_set free; /* a share of it, if that is what was asked for */
+	struct gpu_set lost, drained, revoking, foreign;
 	const struct lease *holders[HOLDERS_SHOWN];
 	size_t n_holders; /* may be more than are kept */
 	const struct lease *ahead;
@@ -48,36 +51,81 @@ static bool holds_some(const struct lease *lease, const struct gpu_set *gpus)
 	return lease_holds(lease) && gpu_set_meet(&lease->gpus, gpus);
 }
 
-static bool is_ahead(const struct lease *other, const struct lease *lease)
+/* There is no clock here, see above. */
+static bool is_blocked(const struct pool *pool, const struct lease *lease)
 {
-	return other->state == LEASE_WAITING && other->id < lease->id &&
-	       gpu_set_meet(&other->eligible, &lease->eligible);
+	return pool_blocked(pool, lease, lease->submitted_us, 0, NULL);
 }
 
-static void look(const struct pool *pool, const struct lease *lease, struct obstacles *ret)
+static bool is_ahead(const struct pool *pool, const struct lease *other, const struct lease *lease)
 {
-	struct obstacles o = { .free = lease->eligible };
+	return other != lease && other->state == LEASE_WAITING &&
+	       gpu_set_meet(&other->eligible, &lease->eligible) && pool_before(other, lease) &&
+	       !is_blocked(pool, other);
+}
 
+/* What the sensor and administrators say of the GPUs; the others are free so far. */
+static void look_at_gpus(const struct pool *pool, const struct lease *lease, struct obstacles *o)
+{
 	gpu_set_foreach (slot, &lease->eligible) {
 		const struct gpu *gpu = &pool->gpus[slot];
 
 		if (!gpu_works(gpu))
-			gpu_set_add(&o.lost, slot);
+			gpu_set_add(&o->lost, slot);
 		else if (gpu->drained)
-			gpu_set_add(&o.drained, slot);
+			gpu_set_add(&o->drained, slot);
 		else if (gpu->revoking)
-			gpu_set_add(&o.revoking, slot);
+			gpu_set_add(&o->revoking, slot);
 		else if (gpu_is_foreign(gpu) && !lease->request.force)
-			gpu_set_add(&o.foreign, slot);
+			gpu_set_add(&o->foreign, slot);
 	}
-	o.free = gpu_set_minus(o.free, &o.lost);
-	o.free = gpu_set_minus(o.free, &o.drained);
+	o->free = gpu_set_minus(lease->eligible, &o->lost);
+	o->free = gpu_set_minus(o->free, &o->drained);
+}
+
+/* The shared cards of gpus on which nothing else is in the way of one more share. */
+static struct gpu_set shares_left(
+	const struct pool *pool, const struct gpu_set *gpus, uint64_t share_mib)
+{
+	struct gpu_set left = { 0 }, alone = { 0 };
+	uint64_t used_mib[GPU_MAX] = { 0 };
+
+	for (size_t i = 0; i < pool->n_leases; i++) {
+		const struct lease *lease = pool->leases[i];
+
+		if (!lease_holds(lease))
+			continue;
+		if (lease->request.share_mib == 0)
+			alone = gpu_set_or(alone, &lease->gpus);
+		gpu_set_foreach (slot, &lease->gpus)
+			used_mib[slot] += lease->request.share_mib;
+	}
+	gpu_set_foreach (slot, gpus) {
+		const struct gpu *gpu = &pool->gpus[slot];
+
+		if (used_mib[slot] > 0 && gpu->memory_mib > 0 && !gpu->revoking &&
+			!gpu_is_foreign(gpu) &&
+			used_mib[slot] + share_mib <= (uint64_t)gpu->memory_mib)
+			gpu_set_add(&left, slot);
+	}
+	return gpu_set_minus(left, &alone);
+}
+
+static void look(const struct pool *pool, const struct lease *lease, struct obstacles *ret)
+{
+	struct obstacles o = { 0 };
+	struct gpu_set usable, shared = { 0 };
+
+	look_at_gpus(pool, lease, &o);
+	if (lease->request.share_mib > 0)
+		shared = shares_left(pool, &o.free, lease->request.share_mib);
+	usable = gpu_set_minus(o.free, &shared);
 	for (size_t i = 0; i < pool->n_leases; i++) {
 		const struct lease *other = pool->leases[i];
 
-		if (is_ahead(other, lease) && o.n_ahead++ == 0)
+		if (is_ahead(pool, other, lease) && o.n_ahead++ == 0)
 			o.ahead = other;
-		if (!holds_some(other, &o.free))
+		if (!holds_some(other, &usable))
 			continue;
 		o.foreign = gpu_set_minus(o.foreign, &other->gpus);
 		o.revoking = gpu_set_minus(o.revoking, &other->gpus);
@@ -88,6 +136,7 @@ static void look(const struct pool *pool, const struct lease *lease, struct obst
 	}
 	o.free = gpu_set_minus(o.free, &o.foreign);
 	o.free = gpu_set_minus(o.free, &o.revoking);
+	o.free = gpu_set_or(o.free, &shared);
 	*ret = o;
 }
 
@@ -165,26 +214,50 @@ static void add_only_holder(struct sentence *s, int index, const struct lease *h
 	add(s, "%s)", holder->state == LEASE_GRACE ? ", about to end" : "");
 }
 
+/* "is free", "has 8192 MiB left" */
+static void add_wish(struct sentence *s, const struct lease *lease, bool one)
+{
+	if (lease->request.share_mib == 0)
+		add(s, one ? " is free" : " are free");
+	else
+		add(s, " %s %" PRIu64 " MiB left", one ? "has" : "have", lease->request.share_mib);
+}
+
 static void add_too_few(struct sentence *s, const struct pool *pool, const struct lease *lease,
 	const struct obstacles *o)
 {
 	unsigned n_free = gpu_set_count(&o->free), n = gpu_set_count(&lease->eligible);
 	bool all_held = gpu_set_empty(&o->foreign) && gpu_set_empty(&o->revoking) &&
 			gpu_set_empty(&o->drained) && gpu_set_empty(&o->lost);
+	int index = n > 0 ? pool->gpus[gpu_set_next(&lease->eligible, 0)].index : GPU_UNKNOWN;
 
-	if (n == 1 && o->n_holders)
-		add_only_holder(
-			s, pool->gpus[gpu_set_next(&lease->eligible, 0)].index, o->holders[0]);
-	else if (n > 1 && n_free == 0)
-		add(s, "none of the %u GPUs that would do is free", n);
-	else if (n > 1)
-		add(s, "%u of the %u GPUs asked for %s free", n_free, lease->request.count,
-			n_free == 1 ? "is" : "are");
+	if (n == 1 && o->n_holders == 1) {
+		add_only_holder(s, index, o->holders[0]);
+	} else if (n == 1 && o->n_holders > 1) {
+		add(s, "GPU %d is shared by ", index);
+		add_holders(s, o);
+	} else if (n > 1 && n_free == 0) {
+		add(s, "none of the %u GPUs that would do", n);
+		add_wish(s, lease, true);
+	} else if (n > 1) {
+		add(s, "%u of the %u GPUs asked for", n_free, lease->request.count);
+		add_wish(s, lease, n_free == 1);
+	}
 	if (n > 1 && o->n_holders) {
 		add(s, "; %s are leased by ", !all_held ? "some" : n_free ? "the others" : "they");
 		add_holders(s, o);
 	}
 	add_unusable(s, pool, o);
+}
+
+/* It is blocked: that is all there is to say. */
+static struct verdict why_blocked(
+	const struct pool *pool, const struct lease *lease, int64_t wall_offset_us)
+{
+	char text[POOL_BLOCKED_SIZE];
+
+	pool_blocked(pool, lease, lease->submitted_us, wall_offset_us, text);
+	return verdict_make(VERDICT_NOT_FREE, "queue.blocked", "%s", text);
 }
 
 struct verdict queue_why(const struct pool *pool, const struct lease *lease, int64_t wall_offset_us)
@@ -193,6 +266,8 @@ struct verdict queue_why(const struct pool *pool, const struct lease *lease, int
 	struct obstacles o;
 	bool enough;
 
+	if (is_blocked(pool, lease))
+		return why_blocked(pool, lease, wall_offset_us);
 	look(pool, lease, &o);
 	enough = gpu_set_count(&o.free) >= lease->request.count;
 	if (enough)
@@ -213,15 +288,25 @@ struct verdict queue_why(const struct pool *pool, const struct lease *lease, int
 	return verdict_make(VERDICT_NOT_FREE, "queue.not-free", "%s", s.text);
 }
 
+static bool needs(const struct lease *lease, const struct lease *other)
+{
+	for (size_t i = 0; lease->job && i < lease->job->n_needs; i++)
+		if (lease->job->needs[i].id == other->id)
+			return true;
+	return false;
+}
+
 size_t queue_blockers(
 	const struct pool *pool, const struct lease *lease, struct lease **ret, size_t max)
 {
+	bool blocked = is_blocked(pool, lease);
 	size_t n = 0;
 
 	for (size_t i = 0; i < pool->n_leases && n < max; i++) {
 		struct lease *other = pool->leases[i];
 
-		if (holds_some(other, &lease->eligible) || is_ahead(other, lease))
+		if (blocked ? needs(lease, other)
+			    : holds_some(other, &lease->eligible) || is_ahead(pool, other, lease))
 			ret[n++] = other;
 	}
 	return n;
