@@ -182,9 +182,13 @@ static int extend(
 
 	/* Tried on a copy: what is touched is applied, and a run in grace would get TERM again. */
 	if (v.kind == VERDICT_OK) {
+		int64_t max_us = m->config->max_hold_us;
+
+		if (lease->kind == LEASE_JOB)
+			max_us = m->config->jobs_max_time_us ? m->config->jobs_max_time_us
+							     : TIME_NEVER;
 		extended = *lease;
-		v = transition_extend(
-			&extended, p->duration_us, clock_now(&m->clock), m->config->max_hold_us);
+		v = transition_extend(&extended, p->duration_us, clock_now(&m->clock), max_us);
 	}
 	if (v.kind != VERDICT_OK) {
 		connection_refuse(c, &v);

@@ -113,21 +113,24 @@ static struct verdict check_extendable(const struct lease *lease, int64_t add_us
 }
 
 struct verdict transition_extend(
-	struct lease *lease, int64_t add_us, int64_t now_us, int64_t max_hold_us)
+	struct lease *lease, int64_t add_us, int64_t now_us, int64_t max_us)
 {
 	struct verdict v = check_extendable(lease, add_us, now_us);
 	int64_t until_us = time_add(lease->until_us, add_us);
+	bool job = lease->kind == LEASE_JOB;
+	int64_t from_us = job ? lease->since_us : now_us;
 
 	if (v.kind != VERDICT_OK)
 		return v;
-	if (ends_by_clock(lease) && until_us > time_add(now_us, max_hold_us)) {
+	if ((job || ends_by_clock(lease)) && until_us > time_add(from_us, max_us)) {
 		char most[DURATION_TEXT_SIZE], wanted[DURATION_TEXT_SIZE];
 
-		format_duration(most, max_hold_us);
-		format_duration(wanted, until_us - now_us);
+		format_duration(most, max_us);
+		format_duration(wanted, until_us - from_us);
 		return verdict_make(VERDICT_REFUSED, "lease.too-long",
-			"%s #%" PRId64 " would end in %s; at most %s from now is allowed here",
-			lease_kind_to_string(lease->kind), lease->id, wanted, most);
+			"%s #%" PRId64 " would end %s%s; at most %s from %s is allowed here",
+			lease_kind_to_string(lease->kind), lease->id, job ? "after " : "in ",
+			wanted, most, job ? "its start" : "now");
 	}
 	lease->until_us = until_us;
 	return v;

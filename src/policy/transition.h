@@ -44,14 +44,15 @@ struct lease *transition_split(struct lease *array, int64_t id, int64_t now_us);
  * transition_end). An array that was ended before its elements counts them, too. */
 bool transition_element_ended(struct lease *array, const struct lease *element);
 
-/* Moves the expiry (or the limit of a run) by add_us; refused if there is none, if the lease is not
- * active, or if it would lie more than max_hold_us ahead of now (holds). */
+/* Moves the expiry (or the limit of a run or job) by add_us; refused if there is none, if the lease
+ * is not active, or if it would lie too far ahead: of now for a hold, of its start for a job.
+ * max_us is the longest time of its kind (TIME_NEVER: none); runs have no such. */
 struct verdict transition_extend(
-	struct lease *lease, int64_t add_us, int64_t now_us, int64_t max_hold_us);
+	struct lease *lease, int64_t add_us, int64_t now_us, int64_t max_us);
 
-/* Hands an active hold to another user. Refused: other kinds and states, a hold whose time is over,
- * the present owner, a uid that is none. Whether the receiver may have more is admit_receiver's
- * business. The receiver is not idle yet. */
+/* Hands an active hold to another user. Refused: other kinds (a job has the processes of its owner)
+ * and states, a hold whose time is over, the present owner, a uid that is none. Whether the
+ * receiver may have more is admit_receiver's business. The receiver is not idle yet. */
 struct verdict transition_give(struct lease *lease, uid_t uid, int64_t now_us);
 
 /* Gives back some GPUs of an active run or hold, which keeps the others; they remember their user
