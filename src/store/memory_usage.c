@@ -144,32 +144,23 @@ static bool has_elements(const struct memory *m, const struct lease *array)
 	return false;
 }
 
-/* The one that ended first; NULL: none that is old. The last number stays. */
-static const struct lease *oldest(const struct memory *m, int64_t before_us)
-{
-	const struct lease *first = NULL;
-
-	for (size_t i = 0; i + 1 < m->list->n_leases; i++) {
-		const struct lease *lease = m->list->leases[i];
-
-		if (lease->state == LEASE_ENDED && lease->ended_us < before_us &&
-			(!first || lease->ended_us < first->ended_us) && !has_elements(m, lease))
-			first = lease;
-	}
-	return first;
-}
-
+/* The last number stays. */
 static int prune_leases(struct memory *m, int64_t before_us, unsigned limit, bool just_look)
 {
-	const struct lease *lease;
 	unsigned n = 0;
 
-	while (n < limit && (lease = oldest(m, before_us))) {
+	for (size_t i = 0; i + 1 < m->list->n_leases && n < limit; i++) {
+		const struct lease *lease = m->list->leases[i];
+
+		if (lease->state != LEASE_ENDED || lease->ended_us >= before_us ||
+			has_elements(m, lease))
+			continue;
 		n++;
 		if (just_look)
-			break;
+			continue;
 		if (memory_drop_lease(m, lease->id) < 0)
 			return -ENOMEM;
+		i--;
 	}
 	return (int)n;
 }

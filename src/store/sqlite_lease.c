@@ -299,16 +299,17 @@ int sqlite_history(struct store *store, const struct pool *pool, int64_t before_
 	void *userdata, struct error *err)
 {
 	struct sqlite *s = (struct sqlite *)store;
-	bool all = uid == (uid_t)-1 && since_us <= 0;
-	_cleanup_(sqlite_resetp) sqlite3_stmt *query =
-		s->statements[all ? STATEMENT_GET_ENDED : STATEMENT_GET_ENDED_OF];
+	enum statement statement = uid != (uid_t)-1 ? STATEMENT_GET_ENDED_OF
+				   : since_us > 0   ? STATEMENT_GET_ENDED_SINCE
+						    : STATEMENT_GET_ENDED;
+	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[statement];
 	struct row bound = { .query = query };
 
 	row_put_int(&bound, before_id > 0 ? before_id : INT64_MAX);
-	if (!all) {
-		row_put_int(&bound, uid == (uid_t)-1 ? -1 : (int64_t)uid);
+	if (statement != STATEMENT_GET_ENDED)
 		row_put_int(&bound, since_us);
-	}
+	if (statement == STATEMENT_GET_ENDED_OF)
+		row_put_int(&bound, uid);
 	row_put_int(&bound, limit);
 	return read_history(s, query, pool, fn, userdata, err);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is too old goes, a few rows at a time. Journal and account are read from their oldest line
- * on until one is young: lines are added as time goes by, so none behind it is worth a look; one
- * that was added late just stays until its neighbours go. Leases come by the time of their end from
- * the index. So a step costs what it deletes, and what of the old has to stay.
+ * What is too old goes, a few rows at a time. Each table is read from its oldest row on until one
+ * is young: rows are added as time goes by, so none behind it is worth a look; one that was added
+ * late just stays until its neighbours go. So a step costs what it deletes, and what of the old has
+ * to stay.
  */
 #include "store/sqlite_row.h"
 
@@ -33,6 +33,11 @@ static int find(struct sqlite *s, const struct kind *kind, int64_t before_us, un
 	unsigned n = 0;
 	int r = 0;
 
+	if (sqlite3_bind_parameter_count(query) > 0) {
+		struct row bound = { .query = query };
+
+		row_put_int(&bound, before_us);
+	}
 	while (n < limit && (r = sqlite_next(s, query, err)) > 0) {
 		struct row row = { .query = query };
 		int64_t id = row_get_int(&row);

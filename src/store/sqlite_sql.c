@@ -109,10 +109,13 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 		"INSERT INTO event (" EVENT_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7)",
 	[STATEMENT_DROP_EVENT] = "DELETE FROM event WHERE id = $1",
 	[STATEMENT_ADD_USAGE] =
-		"INSERT INTO usage (" USAGE_COLUMNS ", filed_us) "
-		"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, MAX(filed.at_us) FROM "
-		"(SELECT $8 AS at_us UNION ALL SELECT filed_us FROM "
-		"(SELECT filed_us FROM usage ORDER BY id DESC LIMIT 1) AS newest) AS filed",
+		"INSERT INTO usage (" USAGE_COLUMNS ", filed_us, reach_us) "
+		"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, filed, "
+		"CASE WHEN reach > filed - $7 THEN reach ELSE filed - $7 END FROM "
+		"(SELECT MAX(filed_us) AS filed, MAX(reach_us) AS reach FROM "
+		"(SELECT $8 AS filed_us, 0 AS reach_us UNION ALL SELECT filed_us, reach_us FROM "
+		"(SELECT filed_us, reach_us FROM usage ORDER BY id DESC LIMIT 1) AS newest) "
+		"AS both) AS known",
 	[STATEMENT_DROP_USAGE] = "DELETE FROM usage WHERE id = $1",
 
 	/* Cards come and go over the years; if there is no room for all, those that matter most. */
@@ -130,8 +133,11 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 	/* Some of it: the numbers of a page by the index alone (+id keeps it from the table). */
 	[STATEMENT_GET_ENDED_OF] =
 		"SELECT " LEASES "WHERE id IN (SELECT id FROM lease WHERE state = 'ended' "
-		"AND +id < $1 AND ($2 = -1 OR uid = $2) AND ended_us >= $3 "
-		"ORDER BY +id DESC LIMIT $4) ORDER BY id DESC",
+		"AND id < $1 AND ended_us >= $2 AND uid = $3 ORDER BY id DESC LIMIT $4) "
+		"ORDER BY id DESC",
+	[STATEMENT_GET_ENDED_SINCE] =
+		"SELECT " LEASES "WHERE id IN (SELECT id FROM lease WHERE state = 'ended' "
+		"AND +id < $1 AND ended_us >= $2 ORDER BY +id DESC LIMIT $3) ORDER BY id DESC",
 	[STATEMENT_GET_HELD] = "SELECT gpu, share_mib FROM holder WHERE lease = $1",
 	[STATEMENT_GET_SPEC] = "SELECT fields FROM spec WHERE lease = $1",
 	[STATEMENT_GET_ELEMENT] =
@@ -150,8 +156,9 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 		" FROM event WHERE lease = $1 ORDER BY id DESC LIMIT $2) AS newest ORDER BY id",
 	[STATEMENT_GET_USAGE] = "SELECT " USAGE_COLUMNS " FROM usage WHERE lease = $1 ORDER BY id",
 	[STATEMENT_GET_USAGE_AFTER] =
-		"SELECT " USAGE_COLUMNS ", id FROM usage WHERE id > $1 ORDER BY id LIMIT $2",
-	[STATEMENT_GET_LAST_USAGE] = "SELECT MAX(id) FROM usage",
+		"SELECT " USAGE_COLUMNS
+		", id, filed_us FROM usage WHERE id > $1 ORDER BY id LIMIT $2",
+	[STATEMENT_GET_LAST_USAGE] = "SELECT id, reach_us FROM usage ORDER BY id DESC LIMIT 1",
 	[STATEMENT_GET_FILED_AFTER] =
 		"SELECT id, filed_us FROM usage WHERE id > $1 ORDER BY id LIMIT 1",
 
@@ -164,8 +171,9 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 	[STATEMENT_GET_OLD_USAGE] =
 		"SELECT id, filed_us, EXISTS (SELECT 1 FROM lease AS open WHERE "
 		"open.id = usage.lease AND open.state <> 'ended') FROM usage ORDER BY id",
+	/* Their age is that of the wish: what was wished for later has not ended before. */
 	[STATEMENT_GET_OLD_LEASES] =
-		"SELECT id, ended_us, id = (SELECT MAX(id) FROM lease) OR "
-		"EXISTS (SELECT 1 FROM job WHERE array_id = lease.id AND array_id <> 0) "
-		"FROM lease WHERE state = 'ended' ORDER BY ended_us",
+		"SELECT id, submitted_us, state <> 'ended' OR ended_us >= $1 OR "
+		"id = (SELECT MAX(id) FROM lease) OR EXISTS (SELECT 1 FROM job WHERE "
+		"array_id = lease.id AND array_id <> 0) FROM lease ORDER BY id",
 };

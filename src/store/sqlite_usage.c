@@ -3,7 +3,8 @@
  * The account to rows and back. A line is added when its time is over, so that lines lie in the
  * table nearly by time; filed_us, the largest to_us up to a line, makes that exact: lines before
  * the first that was filed after some moment are about the time before it. It is searched for by
- * halves, which spares each added line an index.
+ * halves, which spares each added line an index. No line begins more than reach_us of the newest
+ * line before it was filed: that is where a search may end.
  */
 #include "store/sqlite_row.h"
 
@@ -46,16 +47,18 @@ static void read_usage(struct row *row, struct usage *usage)
 	usage->waited_us = row_get_int(row);
 }
 
-/* The number of the newest line; 0 if there is none. */
-static int get_last(struct sqlite *s, int64_t *ret_id, struct error *err)
+/* Of the newest line; both 0 if there is none. */
+static int get_last(struct sqlite *s, int64_t *ret_id, int64_t *ret_reach_us, struct error *err)
 {
 	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_LAST_USAGE];
 	struct row row = { .query = query };
 	int r = sqlite_next(s, query, err);
 
-	if (r > 0)
-		*ret_id = row_get_int(&row);
-	return r < 0 ? r : 0;
+	if (r < 0)
+		return r;
+	*ret_id = r > 0 ? row_get_int(&row) : 0;
+	*ret_reach_us = r > 0 ? row_get_int(&row) : 0;
+	return 0;
 }
 
 /* The first line after id: 1, or 0 if there is none. */
@@ -75,11 +78,13 @@ static int get_filed(
 	return r;
 }
 
-/* A number so that all lines up to it were filed at since_us or before, and the next was not. */
-static int find_start(struct sqlite *s, int64_t since_us, int64_t *ret_id, struct error *err)
+/* A number so that all lines up to it were filed at since_us or before, and the next was not; high
+ * is that of the newest. */
+static int find_start(
+	struct sqlite *s, int64_t since_us, int64_t high, int64_t *ret_id, struct error *err)
 {
-	int64_t low = 0, high = 0;
-	int r = get_last(s, &high, err);
+	int64_t low = 0;
+	int r = 0;
 
 	while (r >= 0 && low < high) {
 		int64_t middle = low + (high - low) / 2, id, filed_us;
@@ -103,20 +108,25 @@ int sqlite_usage_between(struct store *store, int64_t since_us, int64_t until_us
 	struct sqlite *s = (struct sqlite *)store;
 	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_USAGE_AFTER];
 	struct row bound = { .query = query };
-	int64_t last = *cursor;
+	int64_t last = *cursor, newest, reach_us;
+	bool more = true;
 	unsigned n = 0;
-	int r = last == 0 ? find_start(s, since_us, &last, err) : 0;
+	int r;
 
+	r = get_last(s, &newest, &reach_us, err);
+	if (r == 0 && last == 0)
+		r = find_start(s, since_us, newest, &last, err);
 	if (r < 0)
 		return r;
 	row_put_int(&bound, last);
 	row_put_int(&bound, limit);
-	while ((r = sqlite_next(s, query, err)) > 0) {
+	while (more && (r = sqlite_next(s, query, err)) > 0) {
 		struct row row = { .query = query };
 		struct usage usage;
 
 		read_usage(&row, &usage);
 		last = row_get_int(&row);
+		more = row_get_int(&row) - reach_us < until_us;
 		n++;
 		r = row_result(s, &row, "usage", err);
 		if (r == 0 && usage.to_us > since_us && usage.from_us < until_us)
@@ -127,7 +137,7 @@ int sqlite_usage_between(struct store *store, int64_t since_us, int64_t until_us
 	if (r < 0)
 		return r;
 	*cursor = last;
-	return n == limit;
+	return more && n == limit;
 }
 
 int sqlite_usage_of_lease(

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Batch jobs, shares of GPUs, and the account. {BYTES} is the type of a value that is no text.
 -- A submit changes the ends of lease, job, spec and event, and no index but lease_open and
--- event_lease; the indexes made here are about elements, about the ended and about what is added up.
+-- event_lease; the indexes made here are about elements, about the ended and about lines that are added up.
 
 -- Nobody asked for the gid of old leases: 4294967295 is (gid_t)-1.
 ALTER TABLE lease ADD COLUMN gid BIGINT NOT NULL DEFAULT 4294967295;
@@ -10,8 +10,8 @@ ALTER TABLE lease ADD COLUMN started_us BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE lease ADD COLUMN share_mib BIGINT NOT NULL DEFAULT 0 CHECK (share_mib >= 0);
 UPDATE lease SET turn = id, started_us = since_us;
 
--- For history and its end: not touched before a lease ends. All of what is searched for lies in it.
-CREATE INDEX lease_ended ON lease (ended_us, uid, state) WHERE state = 'ended';
+-- The history of a user: not touched before a lease ends. All that is searched for lies in it.
+CREATE INDEX lease_ended ON lease (uid, id, ended_us, state) WHERE state = 'ended';
 
 -- Who holds a GPU (a UUID) now. Who has it alone sits on seat 0, which there is once: no GPU is on
 -- two heads, whatever the program above does. Who has a share sits on the seat of its own number.
@@ -87,9 +87,11 @@ CREATE TABLE usage (
 	used_us   BIGINT NOT NULL,
 	peak_mib  BIGINT NOT NULL,
 	waited_us BIGINT NOT NULL,
-	-- The largest to_us up to this line: never falls from one line to the next, so that a time is
-	-- found without an index.
-	filed_us  BIGINT NOT NULL CHECK (filed_us >= to_us)
+	-- The largest to_us up to this line, and the farthest that from_us of a line up to this lay
+	-- before its filed_us. Neither falls from one line to the next: so a time is found without an
+	-- index, and its end known.
+	filed_us  BIGINT NOT NULL CHECK (filed_us >= to_us),
+	reach_us  BIGINT NOT NULL CHECK (reach_us >= filed_us - from_us)
 );
 
 CREATE INDEX usage_lease ON usage (lease);

@@ -563,14 +563,15 @@ static void cuts_the_account_at_both_ends(void)
 	add_usage(store, new_usage(4, 20, 40));
 	add_usage(store, new_usage(5, 40, 50));
 	add_usage(store, new_usage(6, 41, 45));
-	add_usage(store, new_usage(7, 0, 60));
+	add_usage(store, new_usage(7, 0, 60)); /* and begun long before those around it */
+	add_usage(store, new_usage(8, 70, 80));
 	begin(store);
 	CHECK_INT(store->ops->add_usage(store, &usage, NULL), 0);
 	store->ops->rollback(store);
 	CHECK_INT(store->ops->add_usage(store, &usage, NULL), -ECANCELED);
 	store->ops->rollback(store);
 
-	check_between(store, 0, INT64_MAX, "1234567");
+	check_between(store, 0, INT64_MAX, "12345678");
 	check_between(store, 0, 10, "7");
 	check_between(store, 0, 11, "127");
 	check_between(store, 17, 19, "1237");
@@ -579,7 +580,9 @@ static void cuts_the_account_at_both_ends(void)
 	check_between(store, 30, 41, "457");
 	check_between(store, 44, 45, "567");
 	check_between(store, 50, 51, "7");
-	check_between(store, 60, 99, "");
+	check_between(store, 60, 99, "8");
+	check_between(store, 60, 70, "");
+	check_between(store, 80, 99, "");
 }
 
 static void stops_adding_up_when_told(void)
@@ -736,7 +739,7 @@ static bool is_there(struct store *store, int64_t id)
 	return lease != NULL;
 }
 
-static void forgets_the_oldest_leases_first(void)
+static void forgets_leases_that_ended_long_ago(void)
 {
 	static const char spec[] = "arg=true\0";
 	_directory_ char *directory = new_directory();
@@ -762,10 +765,10 @@ static void forgets_the_oldest_leases_first(void)
 	check_history(store, (uid_t)-1, 0, "7 6 5 4 2 1 ");
 	check_spec(store, 1, spec, sizeof(spec));
 	CHECK(prune(store, 60, 2, false));
-	check_history(store, (uid_t)-1, 0, "7 6 4 1 ");
+	check_history(store, (uid_t)-1, 0, "7 6 5 4 ");
+	check_spec(store, 1, NULL, 0);
 	CHECK(!prune(store, 60, 2, false));
 	check_history(store, (uid_t)-1, 0, "7 6 ");
-	check_spec(store, 1, NULL, 0);
 	CHECK(is_there(store, 3));
 	CHECK(!prune(store, INT64_MAX, 2, false));
 	check_history(store, (uid_t)-1, 0, "7 ");
@@ -892,7 +895,7 @@ static void all_of(void)
 	TEST(stops_adding_up_when_told);
 	TEST(sums_up_one_lease);
 	TEST(tells_what_ended);
-	TEST(forgets_the_oldest_leases_first);
+	TEST(forgets_leases_that_ended_long_ago);
 	TEST(forgets_an_array_after_its_elements);
 	TEST(forgets_old_lines_but_not_of_what_is_open);
 	TEST(forgets_old_usage_but_not_of_what_is_open);
