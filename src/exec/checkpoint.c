@@ -374,7 +374,7 @@ int checkpoint_do(const struct checkpoint *what, struct error *err)
 	return r;
 }
 
-int checkpoint_main(const char *order, size_t size, int answer)
+int checkpoint_main(const char *order, size_t size, int tell)
 {
 	_cleanup_(freep) struct checkpoint *what = calloc(1, sizeof(*what));
 	struct error err = { 0 };
@@ -392,6 +392,7 @@ int checkpoint_main(const char *order, size_t size, int answer)
 		: broken ? "broken"
 			 : "failed",
 		r >= 0 ? "" : " ", err.text);
-	write_all(answer, line, strlen(line));
+	write_all(tell, line, strlen(line));
+	close(tell);
 	return r < 0;
 }

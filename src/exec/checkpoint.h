@@ -40,5 +40,6 @@ int checkpoint_parse(const char *order, size_t size, struct checkpoint *ret, str
 int checkpoint_do(const struct checkpoint *what, struct error *err);
 
 /* The whole program: does what the order says, and writes the one line "done", "failed SENTENCE" or
- * "broken SENTENCE" (-ENOTRECOVERABLE, or a resume that failed). Returns the exit status. */
-int checkpoint_main(const char *order, size_t size, int answer);
+ * "broken SENTENCE" (-ENOTRECOVERABLE, or a resume that failed) to tell, which it closes. Returns
+ * the exit status. */
+int checkpoint_main(const char *order, size_t size, int tell);

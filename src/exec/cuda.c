@@ -209,8 +209,7 @@ static int run_all(const char *tool, int action, int state, struct cuda_process 
 		return error_set(err, -ENOMEM, "memory", "out of memory");
 	for (size_t i = 0; i < n; i++) {
 		runs[i] = (struct run){ .pidfd = -1, .out = -1 };
-		if (first < 0 || processes[i].state == CUDA_GONE ||
-			(action >= 0 && processes[i].state != state))
+		if (first < 0 || (action >= 0 && processes[i].state != state))
 			continue;
 		first = start_for(&runs[i], tool, action, processes[i].pid, deadline_ms);
 		if (first < 0)

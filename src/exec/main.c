@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "dibs-config.h"
+#include "exec/checkpoint.h"
 #include "exec/listen.h"
 #include "exec/order.h"
 #include "exec/supervise.h"
@@ -32,6 +33,8 @@ static const struct mode {
 	int (*run)(const char *bytes, size_t size, int tell); /* takes tell; an exit status */
 } modes[] = {
 	{ NULL, supervise },
+	{ "suspend", checkpoint_main },
+	{ "resume", checkpoint_main },
 };
 
 static int (*find_mode(const char *name))(const char *, size_t, int)

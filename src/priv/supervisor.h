@@ -13,40 +13,39 @@
  *            finds the file and exits. What is in the file is the truth, also when nobody saw it
  *            being written. A last line without its newline is to be ignored.
  *
- * With the field do=suspend or do=resume the program is no supervisor but does just that with the
- * processes of a running job (see exec/checkpoint.h), says "done" or "failed SENTENCE" in one line
- * on the descriptor that supervisor_start() returned, and exits. Fields then: id, cgroup,
- * tool=PATH (cuda-checkpoint), pid=N (each process that uses a GPU), timeout_us=N.
+ * With the field do=suspend or do=resume (before "user") the program is no supervisor but does just
+ * that with the processes of a running job (see exec/checkpoint.h), says "done", "failed SENTENCE"
+ * or "broken SENTENCE" in one line on the descriptor that supervisor_start() returned, and exits.
+ * Fields then: id, cgroup, tool=PATH (cuda-checkpoint), pid=N (each process that uses a GPU),
+ * node=MAJOR:MINOR (each device that has to become free), timeout_us=N.
  *
- * Fields of dibsd (each once, unless it says otherwise):
- *   id=42  attempt=0  uid=1000  name=NAME  array=41  index=7 (the last two: elements only)
- *   record=PATH            absolute
- *   cgroup=PATH            absolute, exists; where the command goes; absent: there are no cgroups
- *   pam=SERVICE            absent: no PAM
- *   start_timeout_us=N     what has not become the user's command by then has failed
- *   processes_max=N        RLIMIT_NPROC of the command; absent: as it is
- *   host=NAME
- *   gpuenv=NAME=VALUE      any number; stands above everything the user says
- * Fields of the user (the spec):
- *   arg=TEXT               one or more: the command line
- *   env=NAME=VALUE         any number; absent (and no keep_env): see exec
- *   dir=PATH               absolute: where it starts
- *   out=PATTERN            default "dibs-%j.log" ("dibs-%A_%a.log" for elements); relative to dir
+ * Fields of dibsd (each once, unless it says otherwise; id, attempt, uid, name, host and record
+ * must be there): id=42  attempt=0  uid=1000  name=NAME  array=41  index=7 (the last two: elements
+ * only) record=PATH            absolute cgroup=PATH            absolute, exists; where the command
+ * goes; absent: there are no cgroups: then signals to the supervisor are handed on to the process
+ * group of the command, which is killed when the supervisor dies pam=SERVICE            absent, or
+ * without root: no PAM start_timeout_us=N     what has not become the user's command (or the shell
+ * that evaluates its setup) by then has failed; absent: a minute processes_max=N RLIMIT_NPROC of
+ * the command: counts all processes of the user; absent: as it is host=NAME gpuenv=NAME=VALUE any
+ * number; stands above everything the user says Fields of the user (the spec): arg=TEXT one or
+ * more: the command line env=NAME=VALUE         any number; HOME, USER, LOGNAME, SHELL and PATH are
+ * added if missing dir=PATH               absolute: where it starts; absent: the home directory
+ *   out=PATTERN            default "dibs-%j.log" ("dibs-%A_%a.log" for elements); relative to dir;
+ *                          see base/pattern.h
  *   err=PATTERN            absent: the same as out
- *   setup=SHELL            commands for the shell before, such as "module load cuda"
- *   venv=DIR               activates DIR; empty: none; absent: "venv" of the home directory if it
- *                          is there
- *   script=TEXT            is the program itself; arg are its arguments, arg[0] its name
- *   umask=OCTAL
- *   limit=NAME:SOFT        any number; NAME as in prlimit(1), lower case; SOFT a number or
- *                          "unlimited"; only lowered to the hard limit, never above
+ *   setup=SHELL            commands for the shell before, such as "module load cuda"; if the last
+ * of them fails, the job ends with that status venv=DIR               activates DIR; empty: none;
+ * absent: "venv" of the home directory if it is there script=TEXT            is the program itself;
+ * arg are its arguments, arg[0] its name umask=OCTAL limit=NAME:SOFT        any number; NAME as in
+ * prlimit(1), lower case; SOFT a number or "unlimited"; only lowered to the hard limit, never above
  *
  * Lines of the record (times are CLOCK_REALTIME in us):
  *   supervisor PID START_TICKS
  *   log OFFSET PATH        the log is open; it had OFFSET bytes
  *   running PID            the command was executed
- *   exit STATUS | signal N | failed SENTENCE      the end; at most one of them, always last but for
- *   memory SENTENCE        why: "out of memory ...", before "exit" or "signal"
+ *   memory SENTENCE        "out of memory ...", right before "exit" or "signal"
+ *   exit STATUS | signal N | failed SENTENCE      the end; at most one of them, and the last line
+ * Names that begin with a dot in that directory are records that are being made.
  */
 #pragma once
 
