@@ -115,7 +115,7 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 		"(SELECT MAX(filed_us) AS filed, MAX(reach_us) AS reach FROM "
 		"(SELECT $8 AS filed_us, 0 AS reach_us UNION ALL SELECT filed_us, reach_us FROM "
 		"(SELECT filed_us, reach_us FROM usage ORDER BY id DESC LIMIT 1) AS newest) "
-		"AS both) AS known",
+		"AS lines) AS known",
 	[STATEMENT_DROP_USAGE] = "DELETE FROM usage WHERE id = $1",
 
 	/* Cards come and go over the years; if there is no room for all, those that matter most. */
