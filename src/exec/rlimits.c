@@ -63,10 +63,12 @@ int rlimits_get(struct rlimits *ret)
 
 int rlimits_set(const struct rlimits *limits)
 {
+	int r = 0;
+
 	for (int i = 0; i < RLIM_NLIMITS; i++)
-		if (setrlimit(i, &limits->of[i]) < 0)
-			return -errno;
-	return 0;
+		if (setrlimit(i, &limits->of[i]) < 0 && r == 0)
+			r = -errno;
+	return r;
 }
 
 int rlimits_lower(const struct rlimits_wanted *wanted)

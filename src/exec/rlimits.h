@@ -21,6 +21,7 @@ struct rlimits {
 	struct rlimit of[RLIM_NLIMITS];
 };
 
+/* All of them; of setting, the first error, and the others are set. */
 int rlimits_get(struct rlimits *ret);
 int rlimits_set(const struct rlimits *limits);
 

@@ -123,8 +123,9 @@ static int open_session(struct supervisor *s, struct error *err)
 	s->umask = umask(022);
 	if (s->order.umask >= 0)
 		s->umask = (mode_t)s->order.umask;
-	if (rlimits_get(&s->limits) < 0 || rlimits_set(&ours) < 0)
-		return error_errno(err, -errno, "supervise.limits", "cannot set its limits");
+	if (rlimits_get(&s->limits) < 0)
+		return error_errno(err, -errno, "supervise.limits", "cannot read its limits");
+	rlimits_set(&ours); /* in a container without CAP_SYS_RESOURCE we live with them */
 	return r;
 }
 

@@ -13,7 +13,7 @@ import pytest
 from harness import Daemon
 
 BUILD = Path(os.environ["DIBS_BUILD"]).resolve()
-PAGES = {"dibs.1": "man1", "dibs.conf.5": "man5", "dibs-sensor.8": "man8", "dibsd.8": "man8",
+PAGES = {"dibs.1": "man1", "dibs.conf.5": "man5", "dibs-exec.8": "man8", "dibs-sensor.8": "man8", "dibsd.8": "man8",
          "org.dibs.7": "man7"}
 
 
@@ -37,7 +37,7 @@ class Tree:
         options = {option["name"]: option["value"] for option in introspect("--buildoptions")}
         self.version = introspect("--projectinfo")["version"]
         self.prefix = Path(options["prefix"])
-        self.places = {name: self.prefix / options[name] for name in ("bindir", "sbindir", "libexecdir", "mandir",
+        self.places = {name: self.prefix / options[name] for name in ("bindir", "sbindir", "libexecdir", "mandir", "sysconfdir",
                                                                       "datadir")}
 
     def at(self, path):
@@ -66,8 +66,10 @@ def tree(base_directory):
 
 def test_everything_is_where_it_belongs(tree):
     programs = {tree.place("bindir", "dibs"), tree.place("sbindir", "dibsd"),
-                tree.place("libexecdir", "dibs", "dibs-sensor")}
+                tree.place("libexecdir", "dibs", "dibs-sensor"), tree.place("libexecdir", "dibs", "dibs-exec")}
     others = {
+        tree.lib("systemd/system/dibs-exec.socket"), tree.lib("systemd/system/dibs-exec.service"),
+        tree.place("sysconfdir", "pam.d/dibs"),
         tree.lib("systemd/system/dibsd.service"), tree.lib("sysusers.d/dibs.conf"), tree.lib("tmpfiles.d/dibs.conf"),
         tree.place("datadir", "doc/dibs/dibs.conf"),
         tree.place("datadir", "bash-completion/completions/dibs"),
@@ -84,7 +86,7 @@ def test_everything_is_where_it_belongs(tree):
 
 def test_the_programs_know_their_version(tree):
     for program in (tree.place("bindir", "dibs"), tree.place("sbindir", "dibsd"),
-                    tree.place("libexecdir", "dibs", "dibs-sensor")):
+                    tree.place("libexecdir", "dibs", "dibs-sensor"), tree.place("libexecdir", "dibs", "dibs-exec")):
         assert run(program, "--version").stdout == f"{program.name} {tree.version}\n"
 
 
