@@ -93,9 +93,9 @@ static int parse_piece(char *piece, uint64_t *first, uint64_t *last, uint64_t *s
 	*step = 1;
 	if (colon) {
 		*colon = '\0';
-		r = parse_uint(colon + 1, 1, INDICES_INDEX_MAX, step);
-		if (r < 0)
-			return r;
+		r = parse_uint(colon + 1, 0, INDICES_INDEX_MAX, step);
+		if (r < 0 || *step == 0)
+			return r < 0 ? r : -EINVAL;
 	}
 	from = strsep(&cursor, "-");
 	r = parse_uint(from, 0, INDICES_INDEX_MAX, first);
@@ -113,9 +113,11 @@ static int add_piece(struct indices *indices, char *piece, size_t *n)
 	int r = parse_piece(piece, &first, &last, &step);
 
 	for (uint64_t index = first; r >= 0 && index <= last; index += step) {
-		if (++*n > INDICES_MAX || indices->n_ranges > INDICES_RANGES_MAX)
+		if (++*n > INDICES_MAX)
 			return -ERANGE;
 		r = add(indices, (int64_t)index);
+		if (indices->n_ranges > INDICES_RANGES_MAX)
+			return -ERANGE;
 	}
 	return r;
 }
