@@ -19,27 +19,36 @@
  * Fields then: id, cgroup, tool=PATH (cuda-checkpoint), pid=N (each process that uses a GPU),
  * node=MAJOR:MINOR (each device that has to become free), timeout_us=N.
  *
- * Fields of dibsd (each once, unless it says otherwise; id, attempt, uid, name, host and record
- * must be there): id=42  attempt=0  uid=1000  name=NAME  array=41  index=7 (the last two: elements
- * only) record=PATH            absolute cgroup=PATH            absolute, exists; where the command
- * goes; absent: there are no cgroups: then signals to the supervisor are handed on to the process
- * group of the command, which is killed when the supervisor dies pam=SERVICE            absent, or
- * without root: no PAM start_timeout_us=N     what has not become the user's command (or the shell
- * that evaluates its setup) by then has failed; absent: a minute processes_max=N RLIMIT_NPROC of
- * the command: counts all processes of the user; absent: as it is host=NAME gpuenv=NAME=VALUE any
- * number; stands above everything the user says Fields of the user (the spec): arg=TEXT one or
- * more: the command line env=NAME=VALUE         any number; HOME, USER, LOGNAME, SHELL and PATH are
- * added if missing dir=PATH               absolute: where it starts; absent: the home directory
- *   out=PATTERN            default "dibs-%j.log" ("dibs-%A_%a.log" for elements); relative to dir;
- *                          see base/pattern.h
+ * Fields of dibsd, each once, unless it says otherwise. Those with a "!" must be there:
+ *   id=42!  attempt=0!  uid=1000!  name=NAME!  host=NAME!
+ *   array=41  index=7      elements only
+ *   record=PATH!           absolute
+ *   cgroup=PATH            absolute, exists; where the command goes. Absent: there are no cgroups;
+ *                          signals to the supervisor are then handed on to the process group of
+ *                          the command, which is killed when the supervisor dies
+ *   pam=SERVICE            absent, or without root: no PAM
+ *   start_timeout_us=N     what has not become the user's command (or the shell that evaluates its
+ *                          setup) by then has failed; absent: a minute
+ *   processes_max=N        RLIMIT_NPROC of the command, which counts all processes of its user;
+ *                          absent: as it is
+ *   gpuenv=NAME=VALUE      any number; stands above everything the user says
+ * Fields of the user (the spec):
+ *   arg=TEXT               one or more: the command line
+ *   env=NAME=VALUE         any number; HOME, USER, LOGNAME, SHELL and PATH are added if missing
+ *   dir=PATH               absolute: where it starts; absent: the home directory
+ *   out=PATTERN            see base/pattern.h; relative to dir; absent: "dibs-%j.log", for elements
+ *                          "dibs-%A_%a.log"
  *   err=PATTERN            absent: the same as out
  *   setup=SHELL            commands for the shell before, such as "module load cuda"; if the last
- * of them fails, the job ends with that status venv=DIR               activates DIR; empty: none;
- * absent: "venv" of the home directory if it is there script=TEXT            is the program itself;
- * arg are its arguments, arg[0] its name umask=OCTAL limit=NAME:SOFT        any number; NAME as in
- * prlimit(1), lower case; SOFT a number or "unlimited"; only lowered to the hard limit, never above
+ *                          of them fails, the job ends with that status
+ *   venv=DIR               activates DIR; empty: none; absent: "venv" of the home directory if it
+ *                          is there
+ *   script=TEXT            is the program itself; arg are its arguments, arg[0] its name
+ *   umask=OCTAL            absent: that of the PAM session, or 022
+ *   limit=NAME:SOFT        any number; NAME as in prlimit(1), lower case; SOFT a number or
+ *                          "unlimited"; only lowered to the hard limit, never above
  *
- * Lines of the record (times are CLOCK_REALTIME in us):
+ * Lines of the record:
  *   supervisor PID START_TICKS
  *   log OFFSET PATH        the log is open; it had OFFSET bytes
  *   running PID            the command was executed

@@ -251,7 +251,7 @@ def test_a_killed_supervisor_leaves_its_command(place):
         assert read() == b"x\n"
         job.process.kill()
         job.process.wait()
-        assert job.wait().startswith("running ")
+        assert job.wait().split()[0] not in ("exit", "signal", "failed")
         with open(job.record) as record:  # nobody holds the lock
             fcntl.flock(record, fcntl.LOCK_SH | fcntl.LOCK_NB)
         os.write(down, b"\n")
@@ -264,7 +264,7 @@ def test_it_waits_outside_of_the_cgroup(place):
         cgroup = place.cgroup()
         job = place.start("cat /proc/self/cgroup >up; kill -9 $PPID; sleep 1000", cgroup=cgroup)
         assert cgroup.name in read().decode()
-        assert (cgroup / "cgroup.procs").read_text().split() == [job.value("running")] or job.process.poll() is None
+        assert str(job.process.pid) not in (cgroup / "cgroup.procs").read_text().split()
         assert job.process.poll() is None  # its user cannot kill it
         (cgroup / "cgroup.kill").write_text("1")
         assert job.wait() == "signal 9"
