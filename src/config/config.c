@@ -262,6 +262,8 @@ struct config *config_free(struct config *config)
 	free(config->container_cgroups);
 	free(config->device_majors);
 	free(config->foreign_ignore);
+	free(config->jobs_pam_service);
+	free(config->jobs_checkpoint);
 	free(config->hook_on_event);
 	free(config);
 	return NULL;
