@@ -22,7 +22,8 @@ struct method {
 };
 
 extern const struct method api_lease_methods[], api_admin_methods[], api_request_methods[],
-	api_status_methods[], api_transfer_methods[]; /* each ends with a NULL name */
+	api_status_methods[], api_transfer_methods[], api_submit_methods[], api_job_methods[],
+	api_wait_methods[]; /* each ends with a NULL name */
 
 /* From a frame to the handler of its method. */
 void dispatch(struct manager *m, struct connection *c, const char *text, size_t size);
@@ -36,6 +37,9 @@ json_t *api_view_lease(const struct manager *m, const struct lease *lease);
 
 /* The GPUs that people typed. */
 struct verdict api_resolve(const struct manager *m, const char *typed, struct gpu_set *ret_gpus);
+
+/* What a request is answered with: its lease, its GPUs, what is in the way. NULL without memory. */
+json_t *api_view_request(const struct manager *m, const struct lease *lease, size_t position);
 
 /* What GetStatus answers. NULL without memory. */
 json_t *api_status(const struct manager *m);

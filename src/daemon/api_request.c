@@ -228,6 +228,8 @@ static int request(
 	lease->id = m->next_id;
 	lease->kind = kind;
 	lease->uid = c->uid;
+	lease->gid = c->gid;
+	lease->turn = lease->id;
 	r = fill_request(m, p, kind, &lease->request);
 	if (r < 0)
 		return r;
@@ -296,7 +298,7 @@ static json_t *view_blockers(const struct manager *m, const struct lease *lease)
 	return array;
 }
 
-static json_t *view_request(const struct manager *m, const struct lease *lease, size_t position)
+json_t *api_view_request(const struct manager *m, const struct lease *lease, size_t position)
 {
 	int64_t offset_us = clock_to_wall_offset(&m->clock);
 
@@ -316,7 +318,7 @@ static void tell_waiting(struct manager *m, struct lease *lease, size_t position
 	if (!watch->connection->more || watch->told_position == position)
 		return;
 	watch->told_position = position;
-	view = view_request(m, lease, position);
+	view = api_view_request(m, lease, position);
 	text = view ? message_reply(view, true) : NULL;
 	connection_send(watch->connection, text, false);
 }
@@ -353,7 +355,7 @@ void api_request_tell(struct manager *m, struct lease *lease)
 	if (lease->state == LEASE_ENDED) {
 		text = farewell(lease);
 	} else {
-		view = view_request(m, lease, 0);
+		view = api_view_request(m, lease, 0);
 		text = view ? message_reply(view, false) : NULL;
 	}
 	connection_send(watch->connection, text, true);

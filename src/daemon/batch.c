@@ -19,6 +19,7 @@
 #include "daemon/guard.h"
 #include "daemon/hook.h"
 #include "daemon/lifecycle.h"
+#include "daemon/needs.h"
 #include "daemon/revoke.h"
 #include "daemon/sensor.h"
 #include "daemon/server.h"
@@ -33,8 +34,9 @@
 
 struct lease_change {
 	struct lease *lease; /* borrowed from the pool */
-	struct lease before; /* a shallow copy; its strings are the lease's own */
-	char *listed;        /* owned; a copy of before.request.gpus, which a shrink shortens */
+	struct lease before; /* a shallow copy; its strings are the lease's own, but for these: */
+	char *listed;        /* owned; request.gpus as it was */
+	struct job *job;     /* owned; as it was; NULL if it is none */
 };
 
 struct gpu_change {
@@ -53,6 +55,8 @@ struct changes {
 	struct gpu_change *gpus;
 	struct event *events;
 	struct reply *replies;
+	int64_t *specs; /* to be forgotten */
+	size_t n_specs, allocated_specs;
 	size_t n_leases, n_gpus, n_events, n_replies;
 	size_t allocated_leases, allocated_gpus, allocated_events, allocated_replies;
 };
@@ -94,19 +98,22 @@ static void *grow(void *array, size_t n, size_t *allocated, size_t size)
 /* Is there anything to store? */
 static bool has_facts(const struct changes *changes)
 {
-	return changes->n_leases + changes->n_gpus + changes->n_events > 0;
+	return changes->n_leases + changes->n_gpus + changes->n_events + changes->n_specs > 0;
 }
 
 static void changes_clear(struct changes *changes)
 {
 	for (size_t i = 0; i < changes->n_replies; i++)
 		free(changes->replies[i].text);
-	for (size_t i = 0; i < changes->n_leases; i++)
+	for (size_t i = 0; i < changes->n_leases; i++) {
 		free(changes->leases[i].listed);
+		job_free(changes->leases[i].job);
+	}
 	free(changes->leases);
 	free(changes->gpus);
 	free(changes->events);
 	free(changes->replies);
+	free(changes->specs);
 	*changes = (struct changes){ 0 };
 }
 
@@ -140,6 +147,8 @@ void batch_touch(struct manager *m, struct lease *lease)
 	change = GROW(&m->batch->changes, leases);
 	*change = (struct lease_change){ .lease = lease, .before = *lease };
 	if (lease->request.gpus && !(change->listed = strdup(lease->request.gpus)))
+		no_memory();
+	if (lease->job && !(change->job = job_copy(lease->job)))
 		no_memory();
 }
 
@@ -181,6 +190,12 @@ void batch_event(struct manager *m, enum event_kind kind, int64_t lease, uid_t u
 	batch_event_at(m, clock_now(&m->clock), kind, lease, uid, gpu, detail);
 }
 
+void batch_forget_spec(struct manager *m, int64_t id)
+{
+	*GROW(&m->batch->changes, specs) = id;
+	kick(m);
+}
+
 void batch_want_pass(struct manager *m)
 {
 	m->batch->want_pass = true;
@@ -206,7 +221,7 @@ void batch_forget(struct manager *m, const struct connection *connection)
 
 static void run_queue(struct manager *m)
 {
-	struct queue_start starts[GPU_MAX]; /* every start takes at least one GPU */
+	struct queue_start starts[GPU_MAX];
 	size_t n;
 
 	if (!m->batch->want_pass || sensor_paused(m->sensor))
@@ -215,6 +230,8 @@ static void run_queue(struct manager *m)
 	n = queue_pass(m->pool, clock_now(&m->clock), starts, ELEMENTSOF(starts));
 	for (size_t i = 0; i < n; i++)
 		lifecycle_grant(m, starts[i].lease, &starts[i].gpus);
+	if (n == ELEMENTSOF(starts)) /* shares: there may be more */
+		batch_want_pass(m);
 }
 
 static struct verdict why_not_now(const struct manager *m, const struct lease *lease)
@@ -299,6 +316,8 @@ static int persist(struct manager *m, const struct changes *changes, struct erro
 		r = ops->put_gpu(m->store, &m->pool->gpus[changes->gpus[i].slot], err);
 	for (size_t i = 0; r >= 0 && i < changes->n_events; i++)
 		r = ops->add_event(m->store, &changes->events[i], err);
+	for (size_t i = 0; r >= 0 && i < changes->n_specs; i++)
+		r = ops->forget_spec(m->store, changes->specs[i], err);
 	if (r >= 0)
 		r = ops->commit(m->store, err);
 	if (r < 0) /* also if begin failed: a rollback may have failed before it */
@@ -311,6 +330,18 @@ static void send_fault(struct connection *c, const struct error *err)
 	_cleanup_(freep) char *text = message_fault(err);
 
 	connection_send(c, text, true);
+}
+
+static void put_back(struct lease *lease, struct lease_change *change)
+{
+	bool attached = lease->job || watch_of(lease)->connection != NULL;
+
+	job_free(lease->job);
+	free(lease->request.gpus);
+	*lease = change->before;
+	lease->job = TAKE_PTR(change->job);
+	lease->request.gpus = TAKE_PTR(change->listed);
+	lease->attached = attached;
 }
 
 /* Nothing that was changed is true: puts it all back, and says so to everybody who waits for an
@@ -337,13 +368,7 @@ static void undo(struct manager *m, struct changes *changes, const struct error 
 
 		watch->touched = false;
 		if (watch->stored) {
-			bool attached = watch->connection != NULL;
-
-			*lease = changes->leases[i].before;
-			if (changes->leases[i].listed)
-				memcpy(lease->request.gpus, changes->leases[i].listed,
-					strlen(changes->leases[i].listed) + 1);
-			lease->attached = attached;
+			put_back(lease, &changes->leases[i]);
 			/* Who took up what was granted before: that is on disk already. */
 			if (lease_holds(lease))
 				api_request_tell(m, lease);
@@ -396,6 +421,8 @@ static void mark_stored(struct changes *changes)
 		changes->leases[i].before.state = lease->state;
 		watch->touched = false;
 		watch->stored = watch->stored || lease->state != LEASE_ENDED;
+		if (lease->job)
+			lease->job->spec = (free(lease->job->spec), NULL);
 	}
 }
 
@@ -456,6 +483,7 @@ static void batch_settle(struct manager *m)
 	 * reads is answered. */
 	if (batch->retry_us == 0 || has_facts(&batch->changes)) {
 		lifecycle_due(m);
+		needs_look(m);
 		run_queue(m);
 		admit_waiting(m, &batch->changes);
 		if (batch->retry_us > 0)

@@ -34,6 +34,9 @@ void batch_event(struct manager *m, enum event_kind kind, int64_t lease, uid_t u
 void batch_event_at(struct manager *m, int64_t at_us, enum event_kind kind, int64_t lease,
 	uid_t uid, const char *gpu, const char *detail);
 
+/* The command of a job is not needed any more. */
+void batch_forget_spec(struct manager *m, int64_t id);
+
 /* Something changed that may let a waiting lease start. */
 void batch_want_pass(struct manager *m);
 

@@ -14,6 +14,7 @@
 #include "daemon/batch.h"
 #include "daemon/lifecycle.h"
 #include "daemon/server.h"
+#include "daemon/wait.h"
 #include "daemon/watch.h"
 #include "priv/process.h"
 
@@ -30,6 +31,7 @@ void connection_free(struct connection *c)
 	struct lease *lease = c->lease;
 
 	batch_forget(m, c);
+	waits_free(c->waits);
 	if (lease) {
 		watch_of(lease)->connection = NULL;
 		watch_of(lease)->left = true;
@@ -291,6 +293,7 @@ int connection_new(
 		return -ENOMEM;
 	c->server = server;
 	c->uid = peer->uid;
+	c->gid = peer->gid;
 	c->account = account;
 	c->pid = peer->pid;
 	frame_reader_init(&c->in, FRAME_REQUEST_MAX);

@@ -18,7 +18,8 @@ struct connection {
 	LIST_ENTRY(connection) link;
 	int fd;
 	sd_event_source *io;
-	uid_t uid;     /* SO_PEERCRED: who connected */
+	uid_t uid; /* SO_PEERCRED: who connected */
+	gid_t gid;
 	uid_t account; /* whose limits that counts against */
 	pid_t pid;
 	struct frame_reader in;
@@ -26,6 +27,7 @@ struct connection {
 	bool busy;           /* a call is being answered; nothing more is read until it is */
 	bool more, oneway;   /* of that call */
 	struct lease *lease; /* borrowed; that it waits for; watch->connection points back */
+	struct waits *waits; /* owned; leases whose end it waits for, see wait.h; or NULL */
 	bool watches_status; /* gets GetStatus again when something changes */
 	bool closing;        /* close once everything is written */
 };

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -10,23 +11,56 @@
 #include "daemon/api.h"
 #include "daemon/batch.h"
 #include "daemon/inventory.h"
+#include "daemon/job.h"
+#include "daemon/job_suspend.h"
 #include "daemon/revoke.h"
+#include "daemon/wait.h"
 #include "daemon/watch.h"
 #include "policy/admit.h"
 #include "policy/queue.h"
 #include "policy/transition.h"
 #include "priv/process.h"
 
+/* One element of an array becomes a lease of its own. */
+static struct lease *split(struct manager *m, struct lease *array)
+{
+	_cleanup_(lease_freep) struct lease *element = NULL;
+
+	batch_touch(m, array);
+	element = transition_split(array, m->next_id, clock_now(&m->clock));
+	if (!element || job_place(m, element) < 0 || watch_new(m, element) < 0 ||
+		pool_add(m->pool, element) < 0) {
+		log_error("out of memory; leases are safe on disk");
+		abort();
+	}
+	m->next_id++;
+	element->attached = true;
+	return TAKE_PTR(element);
+}
+
 void lifecycle_grant(struct manager *m, struct lease *lease, const struct gpu_set *gpus)
 {
 	char list[GPU_LIST_SIZE], detail[EVENT_DETAIL_SIZE];
 
+	if (lease->job && lease->job->is_array)
+		lease = split(m, lease);
 	batch_touch(m, lease);
 	transition_grant(lease, gpus, clock_now(&m->clock));
 	inventory_judge(m, gpus);
 	pool_format_gpus(m->pool, gpus, list, sizeof(list));
 	snprintf(detail, sizeof(detail), "GPU %.300s", list);
 	batch_event(m, EVENT_GRANTED, lease->id, lease->uid, NULL, detail);
+}
+
+static void count_element(struct manager *m, const struct lease *element, uid_t actor)
+{
+	struct lease *array = pool_find(m->pool, element->job->array);
+
+	if (!array || array->state == LEASE_ENDED)
+		return;
+	batch_touch(m, array);
+	if (transition_element_ended(array, element))
+		lifecycle_end(m, array, LEASE_END_EXITED, clock_now(&m->clock), actor, NULL);
 }
 
 void lifecycle_end(struct manager *m, struct lease *lease, enum lease_end why, int64_t at_us,
@@ -44,39 +78,101 @@ void lifecycle_end(struct manager *m, struct lease *lease, enum lease_end why, i
 	}
 	transition_end(m->pool, lease, why, at_us);
 	inventory_judge(m, &lease->gpus);
+	m->jobs_ended = true;
 	if (watch->stored)
 		batch_event_at(m, at_us, EVENT_ENDED, lease->id, actor, NULL,
 			detail ? detail : lease_end_to_string(lease->end));
 	batch_want_pass(m);
+	if (lease->job && lease->job->array)
+		count_element(m, lease, actor);
+	else if (lease->job)
+		batch_forget_spec(m, lease->id);
 }
 
-/* Asks the processes of a run to end, and sees to it that they do. */
-static void warn(
+void lifecycle_warn(
 	struct manager *m, struct lease *lease, enum lease_end why, uid_t actor, const char *detail)
 {
+	int64_t grace_us = m->config->kill_grace_us;
+
 	if (lease->state != LEASE_ACTIVE)
 		return;
+	if (lease->job && lease->job->grace_us >= 0)
+		grace_us = lease->job->grace_us;
 	batch_touch(m, lease);
-	transition_warn(lease, why, clock_now(&m->clock), m->config->kill_grace_us);
+	transition_warn(lease, why, clock_now(&m->clock), grace_us);
 	batch_event(m, EVENT_WARNED, lease->id, actor, NULL,
 		detail ? detail : lease_end_to_string(why));
 }
 
+void lifecycle_requeue(
+	struct manager *m, struct lease *lease, int64_t begin_us, uid_t actor, const char *detail)
+{
+	struct gpu_set gpus = lease->gpus;
+	int64_t now_us = clock_now(&m->clock);
+
+	batch_touch(m, lease);
+	gpu_set_foreach (slot, &gpus)
+		batch_touch_gpu(m, slot);
+	revoke_mark(m, lease, &gpus);
+	transition_requeue(m->pool, lease, m->next_id++, begin_us, now_us);
+	/* Until that is stored: it may not get other GPUs in the same transaction. */
+	lease->attached = false;
+	inventory_judge(m, &gpus);
+	batch_event(m, lease->job->suspended ? EVENT_SUSPENDED : EVENT_REQUEUED, lease->id, actor,
+		NULL, detail);
+	batch_want_pass(m);
+}
+
+void lifecycle_switch(struct manager *m, struct lease *lease, enum lease_end why)
+{
+	if (lease->state != LEASE_ACTIVE)
+		return;
+	if (lease->job->on_limit == JOB_LIMIT_SUSPEND && job_suspend(m, lease, NULL, why))
+		return;
+	batch_touch(m, lease);
+	lease->job->then = JOB_THEN_REQUEUE;
+	lifecycle_warn(m, lease, why, EVENT_NOBODY,
+		why == LEASE_END_LIMIT ? "its time limit; it goes to the end of the queue"
+				       : "others wait; it goes to the end of the queue");
+}
+
 struct verdict lifecycle_can_release(const struct manager *m, const struct lease *lease)
 {
-	if (m->root || lease->kind != LEASE_RUN || !lease_holds(lease) || lease->uid == geteuid())
+	if (m->root || lease->kind == LEASE_HOLD || !lease_holds(lease) || lease->uid == geteuid())
 		return verdict_ok();
 	return verdict_make(VERDICT_REFUSED, "lease.no-power",
-		"this dibsd does not run as root, so it cannot end run #%" PRId64
+		"this dibsd does not run as root, so it cannot end lease #%" PRId64
 		"; end process %d instead",
 		lease->id, (int)lease->pid);
+}
+
+/* All that is left of an array: what has not started never will, what runs is ended. */
+static void release_array(
+	struct manager *m, struct lease *array, enum lease_end why, uid_t actor, const char *detail)
+{
+	bool over = transition_drop(array, -1);
+
+	for (size_t i = 0; i < m->pool->n_leases; i++) {
+		struct lease *lease = m->pool->leases[i];
+
+		if (lease->job && lease->job->array == array->id && lease->state != LEASE_ENDED)
+			lifecycle_release(m, lease, why, actor, detail);
+	}
+	if (over)
+		lifecycle_end(m, array, why, clock_now(&m->clock), actor, detail);
 }
 
 void lifecycle_release(
 	struct manager *m, struct lease *lease, enum lease_end why, uid_t actor, const char *detail)
 {
-	if (lease->kind == LEASE_RUN && lease_holds(lease))
-		warn(m, lease, why, actor, detail);
+	if (lease->job) {
+		batch_touch(m, lease);
+		lease->job->then = JOB_THEN_END;
+	}
+	if (lease->job && lease->job->is_array)
+		release_array(m, lease, why, actor, detail);
+	else if (lease->kind != LEASE_HOLD && lease_holds(lease))
+		lifecycle_warn(m, lease, why, actor, detail);
 	else
 		lifecycle_end(m, lease, why, clock_now(&m->clock), actor, detail);
 }
@@ -95,7 +191,7 @@ static void end_waiting(struct manager *m, struct lease *lease)
  * has some time to come back, one that left has not. */
 static int64_t deserted_at(const struct manager *m, const struct lease *lease)
 {
-	if (lease->state != LEASE_WAITING || lease->attached)
+	if (lease->state != LEASE_WAITING || lease->attached || lease->job)
 		return TIME_NEVER;
 	return watch_of(lease)->left ? lease->submitted_us : m->reattach_until_us;
 }
@@ -123,11 +219,27 @@ void lifecycle_due(struct manager *m)
 				m, lease, LEASE_END_EXPIRED, lease->until_us, EVENT_NOBODY, NULL);
 			break;
 		case DUE_WARN:
-			warn(m, lease, LEASE_END_LIMIT, EVENT_NOBODY, NULL);
+			if (lease->job && lease->job->on_limit != JOB_LIMIT_KILL)
+				lifecycle_switch(m, lease, LEASE_END_LIMIT);
+			else
+				lifecycle_warn(m, lease, LEASE_END_LIMIT, EVENT_NOBODY, NULL);
 			break;
 		case DUE_KILL:
 			lease->kill_us = TIME_NEVER; /* once is enough: SIGKILL stays pending */
-			watch_kill(lease);
+			if (lease->job)
+				job_kill(m, lease);
+			else
+				watch_kill(lease);
+			break;
+		case DUE_SIGNAL:
+			batch_touch(m, lease);
+			lease->job->warned = true;
+			watch_signal(lease, lease->job->warn_signal);
+			break;
+		case DUE_BEGIN:
+			batch_touch(m, lease);
+			lease->job->begin_us = 0;
+			batch_want_pass(m);
 			break;
 		}
 	}
@@ -152,8 +264,8 @@ void lifecycle_prepare(struct manager *m, struct lease *lease)
 {
 	/* Also while it waits: moving a process can take the kernel milliseconds, better now than
 	 * when its turn comes. */
-	if (lease->kind == LEASE_RUN &&
-		(lease->state == LEASE_WAITING || lease->state == LEASE_ACTIVE))
+	if ((lease->kind == LEASE_RUN && lease->state == LEASE_WAITING) ||
+		(lease->kind != LEASE_HOLD && lease->state == LEASE_ACTIVE))
 		watch_cgroup(lease);
 }
 
@@ -161,8 +273,14 @@ void lifecycle_apply(struct manager *m, struct lease *lease)
 {
 	switch (lease->state) {
 	case LEASE_WAITING:
+		if (lease->job && !lease->attached)
+			job_waits_again(m, lease);
+		api_request_tell(m, lease);
+		break;
 	case LEASE_ACTIVE:
 		api_request_tell(m, lease);
+		if (lease->job)
+			job_apply(m, lease);
 		watch_check(lease);
 		break;
 	case LEASE_GRACE:
@@ -172,6 +290,9 @@ void lifecycle_apply(struct manager *m, struct lease *lease)
 		break;
 	case LEASE_ENDED:
 		api_request_tell(m, lease);
+		wait_tell(m, lease);
+		if (lease->job)
+			job_bury(m, lease);
 		watch_bury(m, lease->id);
 		watch_free(lease);
 		break;
@@ -217,11 +338,14 @@ int lifecycle_reconcile(struct manager *m)
 			return r;
 		watch_of(lease)->stored = true;
 		lease->eligible = admit_eligible(m->pool, &lease->request);
+		if (lease->job)
+			continue;
 		if (lease->state == LEASE_WAITING)
 			reconcile_waiting(m, lease);
 		else if (lease->kind == LEASE_RUN && lease_holds(lease))
 			reconcile_run(m, lease);
 	}
+	jobs_reconcile(m);
 	if (m->clock.new_boot)
 		log_info("the machine was booted: runs have ended, holds go on");
 	watch_adopt_orphans(m);

@@ -14,7 +14,20 @@ void lifecycle_end(struct manager *m, struct lease *lease, enum lease_end why, i
 /* Without root, the processes of others cannot be told anything. */
 struct verdict lifecycle_can_release(const struct manager *m, const struct lease *lease);
 
-/* Gives a lease back whatever its state: a run is warned, all others end at once. */
+/* Asks the processes of an active run or job to end, and sees to it that they do. */
+void lifecycle_warn(struct manager *m, struct lease *lease, enum lease_end why, uid_t actor,
+	const char *detail);
+
+/* A job that holds GPUs gives them back and waits again, at the end of the queue and not before
+ * begin_us (0: at once). actor, detail: as for the end. */
+void lifecycle_requeue(
+	struct manager *m, struct lease *lease, int64_t begin_us, uid_t actor, const char *detail);
+
+/* A job makes room for others: it is suspended if it wishes to and can be, else ended, to start
+ * anew. */
+void lifecycle_switch(struct manager *m, struct lease *lease, enum lease_end why);
+
+/* Gives a lease back whatever its state: a run or job is warned, all others end at once. */
 void lifecycle_release(struct manager *m, struct lease *lease, enum lease_end why, uid_t actor,
 	const char *detail);
 

@@ -21,11 +21,13 @@
 #include "daemon/health.h"
 #include "daemon/hook.h"
 #include "daemon/inventory.h"
+#include "daemon/job.h"
 #include "daemon/lifecycle.h"
 #include "daemon/openers.h"
 #include "daemon/revoke.h"
 #include "daemon/sensor.h"
 #include "daemon/server.h"
+#include "daemon/suspend.h"
 #include "daemon/sim_nodes.h"
 #include "daemon/watch.h"
 #include "dibs-config.h"
@@ -246,6 +248,8 @@ static int open_all(struct manager *m, const struct manager_options *options, st
 		r = hook_new(m, &m->hook);
 	if (r >= 0)
 		r = openers_new(m, &m->openers);
+	if (r >= 0)
+		r = jobs_new(m, &m->jobs, err);
 	if (r < 0)
 		return r;
 	r = watch_init(m);
@@ -284,6 +288,7 @@ void manager_ready(struct manager *m, bool complete)
 	if (m->sim && m->root)
 		sim_nodes_make(m);
 	guard_start(m);
+	jobs_start(m);
 	r = health_start(m);
 	if (r >= 0)
 		r = server_start(m->server);
@@ -317,6 +322,8 @@ struct manager *manager_free(struct manager *m)
 	health_free(m->health);
 	hook_free(m->hook);
 	openers_free(m->openers);
+	suspends_free(m->suspends);
+	jobs_free(m->jobs);
 	for (size_t i = 0; m->pool && i < m->pool->n_leases; i++)
 		watch_free(m->pool->leases[i]);
 	watch_cgroups_free(m);

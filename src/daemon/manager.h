@@ -24,6 +24,8 @@ struct foreign;
 struct health;
 struct hook;
 struct openers;
+struct jobs;
+struct suspend;
 struct cgroup_watch;
 
 struct manager {
@@ -45,6 +47,8 @@ struct manager {
 	struct revoke *revoke;
 	struct foreign *foreign;
 	struct health *health; /* NULL until the GPUs are known */
+	struct jobs *jobs;
+	struct suspend *suspends; /* list of those that go on */
 	struct hook *hook;
 	struct openers *openers;
 	struct cgroup_watch *cgroups; /* list of all cgroups of leases, also of ended ones */
@@ -55,6 +59,8 @@ struct manager {
 	struct rate rate;             /* of calls that change something */
 	struct accounts accounts;     /* whose limits a uid counts against */
 	char *state;                  /* the state directory; owned */
+	bool jobs_ended;              /* leases have ended since needs_look() */
+	bool limits_processes;        /* cgroups can limit the number of processes */
 	bool too_many_gpus;           /* was logged */
 	bool cgroups_changed;         /* since the gate looked: some came or went */
 	bool sim;                     /* the GPUs do not exist */

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "daemon/manager.h"
+#include "model/verdict.h"
 
 enum suspend_outcome {
 	SUSPEND_DONE,   /* as asked: nothing of it runs or has a GPU open; or all of it runs */
@@ -28,8 +29,8 @@ typedef void suspend_fn(struct manager *m, int64_t id, enum suspend_outcome outc
 struct verdict suspend_check(const struct manager *m, const struct lease *lease);
 
 /* Both fail (negative errno) where nothing was begun, as with -EBUSY when one is going on for that
- * lease already; done is not called then. A resume of what runs is done at once. userdata must stay
- * valid until done, or until suspends_free(). */
+ * lease already; done is not called then. A resume of what runs is done at once. userdata, NULL or
+ * of malloc(3), is ours until done, which takes it over; suspends_free() frees it. */
 int suspend_start(struct manager *m, struct lease *lease, suspend_fn *done, void *userdata);
 int suspend_resume(struct manager *m, struct lease *lease, suspend_fn *done, void *userdata);
 

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "daemon/job.h"
 #include "daemon/lifecycle.h"
 #include "priv/cgroup.h"
 #include "priv/devfilter.h"
@@ -45,6 +46,7 @@ void watch_free(struct lease *lease)
 	if (!watch)
 		return;
 	leader_gone(watch);
+	attempt_free(watch->attempt);
 	free(watch->farewell);
 	free(watch);
 	lease->link = NULL;
@@ -68,8 +70,8 @@ static bool is_shortage(int r)
 	return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
 }
 
-/* One that is gone is fine: then the cgroup decides. */
-static void watch_leader(struct lease *lease)
+/* One that is gone is fine: then the cgroup decides, or the record of a job. */
+void watch_leader(struct lease *lease)
 {
 	struct watch *watch = watch_of(lease);
 	int r;
@@ -190,7 +192,7 @@ static int enter_cgroup(struct lease *lease)
 		r = cgroup_watch_new(watch->manager, lease->id, lease->cgroup);
 	if (r >= 0 && devfilter_cgroup_id(lease->cgroup, &watch->cgroup_id) < 0)
 		watch->cgroup_id = 0;
-	if (r >= 0 && cgroup_populated(lease->cgroup) != 1)
+	if (r >= 0 && lease->kind == LEASE_RUN && cgroup_populated(lease->cgroup) != 1)
 		r = attach_leader(lease);
 	return r;
 }
@@ -209,11 +211,24 @@ void watch_cgroup(struct lease *lease)
 			lease->cgroup, strerrordesc_np(-r));
 }
 
+void watch_renew(struct lease *lease)
+{
+	struct watch *watch = watch_of(lease);
+
+	leader_gone(watch);
+	watch->leader_ended = false;
+	watch->attempt = attempt_free(watch->attempt);
+	lease->pid = 0;
+	lease->start_ticks = 0;
+}
+
 void watch_check(struct lease *lease)
 {
 	struct watch *watch = watch_of(lease);
 	int r;
 
+	if (lease->job)
+		job_look(watch->manager, lease);
 	if (!lease_holds(lease) || lease->kind != LEASE_RUN)
 		return;
 	watch_leader(lease);
@@ -231,6 +246,8 @@ static void signal_leader(struct lease *lease, int sig)
 {
 	const struct watch *watch = watch_of(lease);
 
+	if (lease->job && lease->cgroup)
+		return; /* the supervisor sees the end of the others */
 	watch_leader(lease);
 	if (watch->leader_fd < 0 || (lease->cgroup && cgroup_has(lease->cgroup, lease->pid)))
 		return;

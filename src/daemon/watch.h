@@ -19,6 +19,7 @@ struct watch {
 	size_t told_position;          /* what that client was last told; 0 = nothing yet */
 	int leader_fd;                 /* pidfd, -1 = not watched, or ended */
 	sd_event_source *leader;
+	struct attempt *attempt; /* owned; of a job that runs, see job.h; or NULL */
 	char *farewell;     /* owned; the sentence for its client when it ended while waiting */
 	uint64_t cgroup_id; /* as device filters know it; 0 = it has none */
 	bool left;          /* its client went away while it waited */
@@ -51,17 +52,24 @@ static inline struct watch *watch_of(const struct lease *lease)
 /* The innermost lease that has not ended and has pid in its cgroup, or NULL. */
 const struct lease *watch_around(const struct manager *m, pid_t pid);
 
-/* Makes the cgroup of a run, moves the leader in unless it was there already, and watches it.
+/* Makes the cgroup of a run or job, moves the leader of a run in unless it was there already, and
+ * watches it.
  * Failing is no error: then the leader alone decides, and the log says so. */
 void watch_cgroup(struct lease *lease);
 
+/* Watches the leader from now on: a run's first process, or the supervisor of a job. */
+void watch_leader(struct lease *lease);
+
 /* Watches the leader from now on, and ends the lease if no sign of life is left. What cannot be
- * told for want of descriptors or memory counts as living. Only for runs that hold GPUs. */
+ * told for want of descriptors or memory counts as living. Only for what holds GPUs. */
 void watch_check(struct lease *lease);
 
 /* All processes of the lease: signal them, or kill them for good. */
 void watch_signal(struct lease *lease, int sig);
 void watch_kill(struct lease *lease);
+
+/* Its processes are gone, but it will have others: what was known of them is forgotten. */
+void watch_renew(struct lease *lease);
 
 /* The lease has ended: its cgroup is removed as soon as it is empty. */
 void watch_bury(struct manager *m, int64_t id);

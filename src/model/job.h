@@ -97,6 +97,7 @@ struct job {
 
 	/* Its course: */
 	unsigned restarts;  /* how often it was started before */
+	bool pinned;        /* its list of GPUs is there only because it is suspended */
 	bool suspended;     /* waiting: its processes are frozen, and will be thawed at its turn */
 	enum job_then then; /* in grace */
 	bool warned;        /* warn_signal was sent */

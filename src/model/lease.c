@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/lease.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/strtab.h"
 
 static const char *const kinds[LEASE_KIND_MAX] = {
@@ -59,6 +62,15 @@ struct lease *lease_free(struct lease *lease)
 	job_free(lease->job);
 	free(lease);
 	return NULL;
+}
+
+void lease_label(const struct lease *lease, char dst[LEASE_LABEL_SIZE])
+{
+	if (lease->job && lease->job->array)
+		snprintf(dst, LEASE_LABEL_SIZE, "%" PRId64 ".%" PRId64, lease->job->array,
+			lease->job->index);
+	else
+		snprintf(dst, LEASE_LABEL_SIZE, "%" PRId64, lease->id);
 }
 
 bool lease_holds(const struct lease *lease)

@@ -110,5 +110,9 @@ struct lease *lease_new(void);
 struct lease *lease_free(struct lease *lease);
 DEFINE_CLEANUP(struct lease *, lease_free)
 
+/* What people call it: "42", or for an element of an array "42.7". */
+#define LEASE_LABEL_SIZE 48
+void lease_label(const struct lease *lease, char dst[LEASE_LABEL_SIZE]);
+
 /* Holds GPUs now (active or grace)? An array does not, its elements do. */
 bool lease_holds(const struct lease *lease);

@@ -98,6 +98,22 @@ bool transition_element_ended(struct lease *array, const struct lease *element)
 	return array->state == LEASE_ACTIVE && job->n_active == 0;
 }
 
+bool transition_drop(struct lease *array, int64_t index)
+{
+	struct job *job = array->job;
+
+	if (index < 0) {
+		job->n_failed += (unsigned)indices_count(&job->pending);
+		indices_clear(&job->pending);
+	} else if (indices_remove(&job->pending, index) >= 0) {
+		job->n_failed++;
+	}
+	if (job->pending.n_ranges > 0)
+		return false;
+	array->state = LEASE_ACTIVE;
+	return job->n_active == 0;
+}
+
 static bool succeeded(const struct job *job)
 {
 	return job->exit_status == 0 && job->exit_signal == 0;

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The record of an attempt is the truth, and is read anew at every sign: a line on the channel that
+ * the supervisor holds, the end of that channel, the end of the supervisor, an empty cgroup. So it
+ * does not matter which of these came first, came twice, or came while no daemon ran.
+ *
+ * An attempt without a record was never begun: only then it is started, and the supervisor itself
+ * sees to it that there are not two (it makes the record exclusively).
+ */
+#include "daemon/job.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/parse.h"
+#include "base/program.h"
+#include "base/text.h"
+#include "daemon/batch.h"
+#include "daemon/job_order.h"
+#include "daemon/job_suspend.h"
+#include "daemon/lifecycle.h"
+#include "daemon/watch.h"
+#include "dibs-config.h"
+#include "policy/transition.h"
+#include "priv/cgroup.h"
+#include "priv/process.h"
+#include "priv/supervisor.h"
+
+#define AGAIN_US (10 * USEC_PER_MSEC)
+
+struct jobs {
+	int directory;   /* of the records */
+	char *path;      /* owned; its name */
+	char *socket;    /* owned; where dibs-exec may listen */
+	char *program;   /* owned */
+	pid_t *children; /* owned; supervisors that are ours to reap */
+	size_t n_children, allocated;
+};
+
+struct attempt {
+	struct manager *manager; /* borrowed */
+	int64_t id;              /* of the lease */
+	sd_event_source *source; /* the channel; NULL = it ended, or the attempt was found */
+	sd_event_source *again;  /* to look once more, a moment later */
+	bool over;               /* how it ended is in lease->job */
+	bool lost;               /* by nobody's record: only its cgroup tells */
+	bool running;            /* the command was executed */
+};
+
+struct attempt *attempt_free(struct attempt *attempt)
+{
+	if (!attempt)
+		return NULL;
+	sd_event_source_disable_unref(attempt->source);
+	sd_event_source_disable_unref(attempt->again);
+	free(attempt);
+	return NULL;
+}
+
+bool job_runs(const struct lease *lease)
+{
+	const struct attempt *attempt = watch_of(lease)->attempt;
+
+	return attempt && attempt->running && !attempt->over;
+}
+
+void job_describe_end(const struct job *job, char *dst, size_t size)
+{
+	if (job->reason[0])
+		text_copy(dst, size, job->reason);
+	else if (job->exit_signal > 0)
+		snprintf(dst, size, "signal %d", job->exit_signal);
+	else if (job->exit_status >= 0)
+		snprintf(dst, size, "exit status %d", job->exit_status);
+	else
+		text_copy(dst, size, "how it ended is not known");
+}
+
+static void reap(struct jobs *jobs)
+{
+	for (size_t i = jobs->n_children; i-- > 0;)
+		if (waitpid(jobs->children[i], NULL, WNOHANG) != 0)
+			jobs->children[i] = jobs->children[--jobs->n_children];
+}
+
+/* One more child; a zombie is the worst that can come of it if there is no memory. */
+static void note_child(struct jobs *jobs, pid_t pid)
+{
+	if (pid <= 0)
+		return;
+	if (jobs->n_children == jobs->allocated) {
+		size_t n = jobs->allocated ? jobs->allocated * 2 : 16;
+		pid_t *larger = reallocarray(jobs->children, n, sizeof(*larger));
+
+		if (!larger)
+			return;
+		jobs->children = larger;
+		jobs->allocated = n;
+	}
+	jobs->children[jobs->n_children++] = pid;
+}
+
+/* --- how it ended --- */
+
+/* The attempt is over, and nothing of it lives any more. */
+static void finish(struct manager *m, struct lease *lease)
+{
+	char detail[EVENT_DETAIL_SIZE];
+	enum lease_end why;
+	int64_t begin_us;
+
+	job_describe_end(lease->job, detail, sizeof(detail));
+	batch_touch(m, lease);
+	switch (transition_job_next(
+		lease, clock_now(&m->clock), m->config->jobs_retry_delay_us, &why, &begin_us)) {
+	case JOB_NEXT_END:
+		lifecycle_end(m, lease, why, clock_now(&m->clock), EVENT_NOBODY, detail);
+		break;
+	case JOB_NEXT_REQUEUE:
+		lifecycle_requeue(m, lease, 0, EVENT_NOBODY, NULL);
+		break;
+	case JOB_NEXT_RETRY:
+		lifecycle_requeue(m, lease, begin_us, EVENT_NOBODY, detail);
+		break;
+	}
+}
+
+/* The command has ended: so does what it left behind. */
+static void settle(struct manager *m, struct lease *lease)
+{
+	int populated = lease->cgroup ? cgroup_populated(lease->cgroup) : 0;
+
+	if (populated == 0 || populated == -ENOENT)
+		finish(m, lease);
+	else if (lease->state == LEASE_ACTIVE && !watch_of(lease)->attempt->lost)
+		lifecycle_warn(m, lease, LEASE_END_EXITED, EVENT_NOBODY,
+			"its command has ended, some of its processes have not");
+}
+
+static void take_end(struct manager *m, struct lease *lease, const struct record *record)
+{
+	struct job *job = lease->job;
+
+	batch_touch(m, lease);
+	watch_of(lease)->attempt->over = true;
+	job->exit_status = record->end == RECORD_EXIT ? record->code : -1;
+	job->exit_signal = record->end == RECORD_SIGNAL ? record->code : 0;
+	text_copy(job->reason, sizeof(job->reason), record->sentence);
+	if (record->end == RECORD_FAILED) {
+		if (lease->state == LEASE_ACTIVE)
+			lease->end = LEASE_END_FAILED;
+		log_info("job %" PRId64 " was not started: %s", lease->id, record->sentence);
+	}
+}
+
+/* Nobody writes its record any more. */
+static void take_loss(struct manager *m, struct lease *lease, const char *reason)
+{
+	struct attempt *attempt = watch_of(lease)->attempt;
+
+	if (lease->state == LEASE_ACTIVE)
+		log_warning("job %" PRId64 ": %s", lease->id, reason);
+	batch_touch(m, lease);
+	attempt->over = attempt->lost = true;
+	lease->job->exit_status = -1;
+	lease->job->exit_signal = 0;
+	text_copy(lease->job->reason, sizeof(lease->job->reason), reason);
+	if (lease->state == LEASE_ACTIVE)
+		lease->end = LEASE_END_LOST;
+}
+
+/* What is known of the attempt as long as it goes on; the store learns of it with its end. */
+static void take_course(struct lease *lease, struct record *record)
+{
+	struct job *job = lease->job;
+
+	watch_of(lease)->attempt->running = record->running;
+	lease->pid = record->pid;
+	lease->start_ticks = record->start_ticks;
+	if (!record->log || (job->log && strcmp(job->log, record->log) == 0))
+		return;
+	free(job->log);
+	job->log = TAKE_PTR(record->log);
+	job->log_offset = record->log_offset;
+}
+
+static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct attempt *attempt = userdata;
+	struct lease *lease = pool_find(attempt->manager->pool, attempt->id);
+
+	attempt->again = sd_event_source_disable_unref(attempt->again);
+	if (lease)
+		job_look(attempt->manager, lease);
+	return 0;
+}
+
+/* An attempt that was found: its supervisor tells by its end. One that has just made its record
+ * has not said yet who it is, and one that has just ended may have written more meanwhile. */
+static void watch_found(struct manager *m, struct lease *lease)
+{
+	struct attempt *attempt = watch_of(lease)->attempt;
+
+	if (lease->pid > 0)
+		watch_leader(lease);
+	if ((lease->pid == 0 || watch_of(lease)->leader_ended) && !attempt->again)
+		sd_event_add_time_relative(m->event, &attempt->again, CLOCK_MONOTONIC, AGAIN_US,
+			USEC_PER_MSEC, on_again, attempt);
+}
+
+void job_look(struct manager *m, struct lease *lease)
+{
+	_cleanup_(record_clear) struct record record = { 0 };
+	struct attempt *attempt = watch_of(lease)->attempt;
+	struct error err = { 0 };
+
+	if (!attempt || !(lease_holds(lease) || lease->job->suspended))
+		return;
+	if (!attempt->over) {
+		if (record_read(m->jobs->directory, lease->id, lease->job->restarts, &record,
+			    &err) < 0) {
+			log_warning("job %" PRId64 ": %s", lease->id, err.text);
+			return;
+		}
+		take_course(lease, &record);
+		if (record.end != RECORD_NONE)
+			take_end(m, lease, &record);
+		else if (!record.alive && !attempt->source)
+			take_loss(m, lease,
+				record.exists
+					? "its supervisor was killed: how it ended is not known"
+					: "its supervisor could not be started");
+		else if (!attempt->source)
+			watch_found(m, lease);
+	}
+	if (attempt->over)
+		settle(m, lease);
+}
+
+/* --- its start --- */
+
+static int on_channel(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct attempt *attempt = userdata;
+	struct manager *m = attempt->manager;
+	struct lease *lease = pool_find(m->pool, attempt->id);
+	char line[256];
+	ssize_t n = read(fd, line, sizeof(line));
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0) {
+		attempt->source = sd_event_source_disable_unref(attempt->source);
+		reap(m->jobs);
+	}
+	if (lease)
+		job_look(m, lease);
+	return 0;
+}
+
+static int attempt_new(struct manager *m, struct lease *lease)
+{
+	struct attempt *attempt = calloc(1, sizeof(*attempt));
+
+	if (!attempt)
+		return -ENOMEM;
+	attempt->manager = m;
+	attempt->id = lease->id;
+	watch_of(lease)->attempt = attempt;
+	return 0;
+}
+
+static int listen_to(struct manager *m, struct lease *lease, int channel)
+{
+	struct attempt *attempt = watch_of(lease)->attempt;
+	int r = sd_event_add_io(m->event, &attempt->source, channel, EPOLLIN, on_channel, attempt);
+
+	if (r >= 0)
+		r = sd_event_source_set_io_fd_own(attempt->source, true);
+	return r;
+}
+
+int jobs_hand_over(struct manager *m, const struct fields_writer *order, struct error *err)
+{
+	pid_t child = 0;
+	int channel;
+
+	reap(m->jobs);
+	channel = supervisor_start(m->root ? m->jobs->socket : NULL, m->jobs->program, order->text,
+		order->size, &child, err);
+	if (channel >= 0)
+		note_child(m->jobs, child);
+	return channel;
+}
+
+static int start(struct manager *m, struct lease *lease, struct error *err)
+{
+	_cleanup_(fields_writer_clear) struct fields_writer order = { 0 };
+	_cleanup_(closep) int channel = -1;
+	int r = job_order(m, lease, m->jobs->path, &order, err);
+
+	if (r < 0)
+		return r;
+	channel = jobs_hand_over(m, &order, err);
+	if (channel < 0)
+		return channel;
+	r = listen_to(m, lease, channel);
+	if (r < 0)
+		return error_errno(err, r, "job.watch", "cannot watch its supervisor");
+	TAKE_FD(channel);
+	return 0;
+}
+
+void job_apply(struct manager *m, struct lease *lease)
+{
+	_cleanup_(record_clear) struct record record = { 0 };
+	struct error err = { 0 };
+	int r;
+
+	if (lease->job->is_array || !m->serving)
+		return;
+	if (lease->job->suspended)
+		job_thaw(m, lease);
+	if (watch_of(lease)->attempt)
+		return;
+	r = attempt_new(m, lease);
+	if (r >= 0)
+		r = record_read(m->jobs->directory, lease->id, lease->job->restarts, &record, &err);
+	if (r >= 0 && !record.exists)
+		r = start(m, lease, &err);
+	if (r >= 0 && record.exists)
+		job_look(m, lease);
+	if (r >= 0)
+		return;
+	if (!watch_of(lease)->attempt) {
+		log_error("job %" PRId64 " is not started: out of memory", lease->id);
+		return;
+	}
+	take_loss(m, lease, err.id ? err.text : strerrordesc_np(-r));
+	settle(m, lease);
+}
+
+void jobs_start(struct manager *m)
+{
+	for (size_t i = 0; i < m->pool->n_leases; i++)
+		if (m->pool->leases[i]->job && m->pool->leases[i]->state == LEASE_ACTIVE)
+			job_apply(m, m->pool->leases[i]);
+}
+
+void job_kill(struct manager *m, struct lease *lease)
+{
+	struct attempt *attempt = watch_of(lease)->attempt;
+	int fd;
+
+	watch_kill(lease);
+	if (!attempt || attempt->over || attempt->running)
+		return;
+	fd = process_open(lease->pid, lease->start_ticks);
+	if (fd < 0)
+		return;
+	pidfd_send_signal(fd, SIGKILL, NULL, 0);
+	close(fd);
+}
+
+/* --- records --- */
+
+static void delete_record(const struct manager *m, const struct lease *lease, unsigned attempt)
+{
+	char name[RECORD_NAME_SIZE];
+
+	record_name(lease->id, attempt, name);
+	if (unlinkat(m->jobs->directory, name, 0) < 0 && errno != ENOENT)
+		log_warning("cannot delete %s/%s: %m", m->jobs->path, name);
+}
+
+int job_place(const struct manager *m, struct lease *lease)
+{
+	if (!m->cgroup_root)
+		return 0;
+	free(lease->cgroup);
+	lease->cgroup = text_format("%s/lease-%" PRId64, m->cgroup_root, lease->id);
+	return lease->cgroup ? 0 : -ENOMEM;
+}
+
+void job_waits_again(struct manager *m, struct lease *lease)
+{
+	if (!lease->job->suspended) {
+		watch_renew(lease);
+		if (lease->job->restarts > 0)
+			delete_record(m, lease, lease->job->restarts - 1);
+	}
+	lease->attached = true;
+	batch_want_pass(m);
+}
+
+void job_bury(struct manager *m, struct lease *lease)
+{
+	if (lease->job->suspended && lease->cgroup)
+		cgroup_kill(lease->cgroup);
+	if (!lease->job->is_array)
+		delete_record(m, lease, lease->job->restarts);
+}
+
+/* "42.0": is it the record of an attempt that goes on, or may have ended without us? */
+static bool is_of_use(const struct manager *m, const char *name)
+{
+	char copy[RECORD_NAME_SIZE], *attempt = copy;
+	const struct lease *lease;
+	uint64_t id, n;
+
+	if (strlen(name) >= sizeof(copy))
+		return false;
+	text_copy(copy, sizeof(copy), name);
+	if (parse_uint(strsep(&attempt, "."), 1, INT64_MAX, &id) < 0 || !attempt ||
+		parse_uint(attempt, 0, UINT_MAX, &n) < 0)
+		return false;
+	lease = pool_find(m->pool, (int64_t)id);
+	return lease && lease->job && lease->state != LEASE_ENDED && lease->job->restarts == n;
+}
+
+static void sweep_records(struct manager *m)
+{
+	_cleanup_(closedirp) DIR *dir = opendir(m->jobs->path);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.' && !is_of_use(m, entry->d_name))
+			unlinkat(m->jobs->directory, entry->d_name, 0);
+}
+
+/* The machine was booted while it ran: a record that was finished before still counts. */
+static void reboot(struct manager *m, struct lease *lease)
+{
+	_cleanup_(record_clear) struct record record = { 0 };
+	struct error err = { 0 };
+
+	if (attempt_new(m, lease) < 0)
+		return;
+	if (record_read(m->jobs->directory, lease->id, lease->job->restarts, &record, &err) >= 0 &&
+		record.end != RECORD_NONE && !lease->job->suspended) {
+		take_end(m, lease, &record);
+	} else {
+		take_loss(m, lease, "the machine was booted while it ran");
+		lease->end = LEASE_END_REBOOT;
+	}
+	lease->job->suspended = false;
+	finish(m, lease);
+}
+
+static bool is_begun(const struct manager *m, const struct lease *lease)
+{
+	char name[RECORD_NAME_SIZE];
+
+	record_name(lease->id, lease->job->restarts, name);
+	return faccessat(m->jobs->directory, name, F_OK, 0) == 0;
+}
+
+static void reconcile(struct manager *m, struct lease *lease)
+{
+	lease->attached = true;
+	if (lease->job->is_array)
+		return;
+	if (m->clock.new_boot && (lease_holds(lease) || lease->job->suspended)) {
+		reboot(m, lease);
+		return;
+	}
+	if (lease_holds(lease) || lease->job->suspended)
+		watch_cgroup(lease);
+	else if (job_place(m, lease) < 0) /* the root may be another one by now */
+		log_error("out of memory");
+	if (is_begun(m, lease) && attempt_new(m, lease) >= 0)
+		job_look(m, lease);
+}
+
+void jobs_reconcile(struct manager *m)
+{
+	/* By number: the end of one may be what makes another start, or end. */
+	for (size_t i = 0; i < m->pool->n_leases; i++)
+		if (m->pool->leases[i]->job)
+			reconcile(m, m->pool->leases[i]);
+	sweep_records(m);
+}
+
+int jobs_new(struct manager *m, struct jobs **ret, struct error *err)
+{
+	struct jobs *jobs = calloc(1, sizeof(*jobs));
+	const char *socket = m->config->socket, *slash = strrchr(socket, '/');
+
+	if (!jobs)
+		return -ENOMEM;
+	*ret = jobs;
+	jobs->directory = -1;
+	jobs->path = text_format("%s/jobs", m->state);
+	jobs->socket = text_format("%.*s/exec", (int)(slash - socket), socket);
+	jobs->program = program_path("../exec/dibs-exec", DIBS_LIBEXECDIR "/dibs-exec");
+	if (!jobs->path || !jobs->socket || !jobs->program)
+		return -ENOMEM;
+	if (mkdir(jobs->path, 0700) < 0 && errno != EEXIST)
+		return error_errno(err, -errno, "jobs.directory", "cannot make %s", jobs->path);
+	jobs->directory = open(jobs->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (jobs->directory < 0)
+		return error_errno(err, -errno, "jobs.directory", "cannot open %s", jobs->path);
+	return 0;
+}
+
+struct jobs *jobs_free(struct jobs *jobs)
+{
+	if (!jobs)
+		return NULL;
+	closep(&jobs->directory);
+	free(jobs->path);
+	free(jobs->socket);
+	free(jobs->program);
+	free(jobs->children);
+	free(jobs);
+	return NULL;
+}
