@@ -17,7 +17,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/job.h"
-#include "exec/freezer.h"
+#include "priv/freezer.h"
 #include "priv/cgroup.h"
 #include "priv/supervisor.h"
 

@@ -25,7 +25,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "exec/cuda.h"
-#include "exec/freezer.h"
+#include "priv/freezer.h"
 #include "priv/cgroup.h"
 #include "priv/fields.h"
 #include "priv/holders.h"

@@ -23,7 +23,7 @@
 #include "base/fd.h"
 #include "base/parse.h"
 #include "base/text.h"
-#include "exec/freezer.h"
+#include "priv/freezer.h"
 #include "priv/cgroup.h"
 #include "priv/fields.h"
 

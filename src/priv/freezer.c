@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "exec/freezer.h"
+#include "priv/freezer.h"
 
 #include <errno.h>
 #include <fcntl.h>
