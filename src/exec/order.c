@@ -128,14 +128,15 @@ static int parse_value(
 	case FORM_PATH:
 		if (*value != '/')
 			return -EINVAL;
-		/* fall through */
+		*(const char **)target = value;
+		return 0;
 	case FORM_TEXT:
 		*(const char **)target = value;
 		return 0;
 	case FORM_VARIABLES:
 		if (*value == '=' || !strchr(value, '='))
 			return -EINVAL;
-		/* fall through */
+		return add_text(target, value);
 	case FORM_TEXTS:
 		return add_text(target, value);
 	case FORM_LIMITS:
