@@ -81,6 +81,17 @@ static struct verdict check_ids(const struct manager *m, const struct actor *act
 	return verdict_ok();
 }
 
+/* Of those who have the GPU, one of the caller's, or else the first. NULL: nobody has it. */
+static const struct lease *find_holder(
+	const struct manager *m, const struct actor *actor, unsigned slot)
+{
+	const struct lease *holder = pool_holder(m->pool, slot), *first = holder;
+
+	while (holder && holder->uid != actor->uid)
+		holder = pool_next_holder(m->pool, slot, holder);
+	return holder ? holder : first;
+}
+
 /* Each named GPU must be held by a lease of the caller. */
 static struct verdict check_gpus(
 	const struct manager *m, const struct actor *actor, const char *typed, struct gpu_set *ret)
@@ -90,7 +101,7 @@ static struct verdict check_gpus(
 	if (v.kind != VERDICT_OK)
 		return v;
 	gpu_set_foreach (slot, ret) {
-		const struct lease *holder = pool_holder(m->pool, slot);
+		const struct lease *holder = find_holder(m, actor, slot);
 
 		if (!holder)
 			return verdict_make(VERDICT_INVALID, "gpu.not-leased",

@@ -114,15 +114,43 @@ int attribution_fill(struct manager *m, struct gpu_process *p)
 	return 0;
 }
 
-static bool has_right(const struct lease *holder, const struct gpu_process *p)
+/* By what a process is there; the more it says, the higher. */
+enum right {
+	RIGHT_NONE,
+	RIGHT_USER,   /* it is of the user who has the lease */
+	RIGHT_MEMBER, /* it is of the run, job or container that has it */
+};
+
+static enum right right_of(const struct lease *holder, const struct gpu_process *p)
 {
 	if (p->container_lease == holder->id)
-		return true;
+		return RIGHT_MEMBER;
 	/* Security: not by the name of the cgroup: users can have one of any name below their own.
 	 */
-	if (holder->kind == LEASE_RUN && holder->cgroup && !p->container[0])
-		return cgroup_has(holder->cgroup, p->pid);
-	return p->uid == holder->uid;
+	if (holder->cgroup && !p->container[0])
+		return cgroup_has(holder->cgroup, p->pid) ? RIGHT_MEMBER : RIGHT_NONE;
+	return p->uid == holder->uid ? RIGHT_USER : RIGHT_NONE;
+}
+
+/* Of those who share a GPU, the one by whose lease it is there; NULL: none. */
+static const struct lease *find_right(
+	const struct manager *m, unsigned slot, const struct gpu_process *p, bool *ret_same_user)
+{
+	const struct lease *found = NULL;
+	enum right best = RIGHT_NONE;
+
+	*ret_same_user = false;
+	for (const struct lease *holder = pool_holder(m->pool, slot); holder;
+		holder = pool_next_holder(m->pool, slot, holder)) {
+		enum right right = right_of(holder, p);
+
+		*ret_same_user |= holder->uid == p->uid;
+		if (right > best) {
+			best = right;
+			found = holder;
+		}
+	}
+	return found;
 }
 
 static bool holds_any(const struct pool *pool, uid_t uid)
@@ -135,18 +163,19 @@ static bool holds_any(const struct pool *pool, uid_t uid)
 
 void attribution_judge(const struct manager *m, unsigned slot, struct gpu_process *p)
 {
-	const struct lease *holder = pool_holder(m->pool, slot);
+	bool same_user;
+	const struct lease *right = find_right(m, slot, p, &same_user);
 
 	p->lease = 0;
-	if (holder && has_right(holder, p)) {
+	if (right) {
 		p->standing = STANDING_LEASE;
-		p->lease = holder->id;
+		p->lease = right->id;
 	} else if (p->ignored || (p->memory_mib != GPU_UNKNOWN &&
 					 p->memory_mib < m->config->foreign_min_memory_mib)) {
 		p->standing = STANDING_IGNORED;
-	} else if (!holder) {
+	} else if (!pool_holder(m->pool, slot)) {
 		p->standing = holds_any(m->pool, p->uid) ? STANDING_WRONG_GPU : STANDING_NO_LEASE;
 	} else {
-		p->standing = holder->uid == p->uid ? STANDING_OUTSIDE : STANDING_ANOTHERS;
+		p->standing = same_user ? STANDING_OUTSIDE : STANDING_ANOTHERS;
 	}
 }

@@ -64,7 +64,10 @@ static void journal(struct manager *m, unsigned slot, const struct gpu_process *
 	snprintf(detail, sizeof(detail), "process %d (%s%s%s) on GPU %d: %s", (int)p->pid,
 		p->command, p->container[0] ? " in " : "", p->container, gpu->index,
 		why[p->standing]);
-	batch_event(m, EVENT_FOREIGN, holder ? holder->id : 0, p->uid, gpu->uuid, detail);
+	do { /* all who share it are told; if nobody has it, the journal alone */
+		batch_event(m, EVENT_FOREIGN, holder ? holder->id : 0, p->uid, gpu->uuid, detail);
+		holder = holder ? pool_next_holder(m->pool, slot, holder) : NULL;
+	} while (holder);
 	log_warning("uid %d uses a GPU without a lease for it: %s", (int)p->uid, detail);
 }
 

@@ -25,8 +25,11 @@ int gate_acl_open(struct manager *m, struct gate **ret, struct error *err);
 int gate_filter_remove(struct manager *m, struct error *err);
 int gate_acl_remove(struct manager *m, struct error *err);
 
-/* May whoever has the GPU open it? Nobody gets in while something is being revoked. */
-static inline bool gate_is_open(const struct manager *m, unsigned slot)
+/* May whoever has the GPU by that lease open it? Nobody gets in while something is being revoked,
+ * but for those who have a share of it beside the one that ended. */
+static inline bool gate_is_open(const struct manager *m, const struct lease *lease, unsigned slot)
 {
-	return m->pool->gpus[slot].revoking == 0;
+	int64_t revoking = m->pool->gpus[slot].revoking;
+
+	return revoking == 0 || (lease->request.share_mib > 0 && revoking != lease->id);
 }

@@ -23,7 +23,7 @@
 
 #define VERIFY_US   (10 * USEC_PER_SEC)
 #define PARAMS_FILE "/proc/driver/nvidia/params"
-#define UIDS_MAX    32 /* a card has 7 MIG instances at most; and the sensor */
+#define UIDS_MAX    128 /* who share a card, or its MIG instances; and the sensor */
 #define NODES_MAX   (GPU_MAX * GPU_NODES_MAX)
 #define NODES_PATH  "/dev"
 
@@ -54,11 +54,12 @@ static void collect(const struct manager *m, struct wanted *wanted)
 {
 	want(wanted, sensor_user(m->sensor));
 	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
-		const struct lease *holder = pool_holder(m->pool, slot);
-
-		if (holder && gate_is_open(m, slot) &&
-			gpu_has_node(&m->pool->gpus[slot], wanted->node.major, wanted->node.minor))
-			want(wanted, holder->uid);
+		if (!gpu_has_node(&m->pool->gpus[slot], wanted->node.major, wanted->node.minor))
+			continue;
+		for (const struct lease *holder = pool_holder(m->pool, slot); holder;
+			holder = pool_next_holder(m->pool, slot, holder))
+			if (gate_is_open(m, holder, slot))
+				want(wanted, holder->uid);
 	}
 }
 

@@ -111,7 +111,7 @@ static void allow_all(struct filter_gate *gate, const struct manager *m, const s
 	enum devfilter_kind kind, uint64_t who)
 {
 	gpu_set_foreach (slot, &lease->gpus)
-		if (gate_is_open(m, slot))
+		if (gate_is_open(m, lease, slot))
 			allow(gate, &m->pool->gpus[slot], kind, who);
 }
 

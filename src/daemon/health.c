@@ -45,13 +45,9 @@ struct health {
 
 static void tell(const struct gpu *gpu, const struct lease *holder)
 {
-	_cleanup_(freep) char *text = NULL;
-
-	log_warning("GPU %d (%s) is drained: %s", gpu->index, gpu->uuid, gpu->drain_reason);
-	if (!holder)
-		return;
-	text = text_format("dibs: GPU %d of your %s #%" PRId64
-			   " needs repair: %s. Save your work; nobody gets it after you.",
+	_cleanup_(freep) char *text = text_format(
+		"dibs: GPU %d of your %s #%" PRId64
+		" needs repair: %s. Save your work; nobody gets it after you.",
 		gpu->index, lease_kind_to_string(holder->kind), holder->id, gpu->drain_reason);
 	if (text)
 		terminal_tell(holder->uid, text);
@@ -66,11 +62,16 @@ static void drain(struct manager *m, unsigned slot, const char *why)
 	batch_touch_gpu(m, slot);
 	gpu->drained = true;
 	text_copy(gpu->drain_reason, sizeof(gpu->drain_reason), why);
-	batch_event(m, EVENT_DEFECT, holder ? holder->id : 0, holder ? holder->uid : EVENT_NOBODY,
-		gpu->uuid, why);
 	batch_want_pass(m);
 	if (!finding->told)
-		tell(gpu, holder);
+		log_warning("GPU %d (%s) is drained: %s", gpu->index, gpu->uuid, why);
+	if (!holder)
+		batch_event(m, EVENT_DEFECT, 0, EVENT_NOBODY, gpu->uuid, why);
+	for (; holder; holder = pool_next_holder(m->pool, slot, holder)) {
+		batch_event(m, EVENT_DEFECT, holder->id, holder->uid, gpu->uuid, why);
+		if (!finding->told)
+			tell(gpu, holder);
+	}
 	finding->told = true;
 }
 

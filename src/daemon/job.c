@@ -30,6 +30,7 @@
 #include "daemon/job_order.h"
 #include "daemon/job_suspend.h"
 #include "daemon/lifecycle.h"
+#include "daemon/suspend.h"
 #include "daemon/watch.h"
 #include "dibs-config.h"
 #include "policy/transition.h"
@@ -353,9 +354,15 @@ void job_apply(struct manager *m, struct lease *lease)
 
 void jobs_start(struct manager *m)
 {
-	for (size_t i = 0; i < m->pool->n_leases; i++)
-		if (m->pool->leases[i]->job && m->pool->leases[i]->state == LEASE_ACTIVE)
-			job_apply(m, m->pool->leases[i]);
+	for (size_t i = 0; i < m->pool->n_leases; i++) {
+		struct lease *lease = m->pool->leases[i];
+
+		if (!lease->job || lease->state != LEASE_ACTIVE)
+			continue;
+		job_apply(m, lease);
+		if (suspend_was_begun(lease)) /* and not finished, or that was not stored */
+			job_thaw(m, lease);
+	}
 }
 
 void job_kill(struct manager *m, struct lease *lease)
