@@ -86,7 +86,7 @@ bool verb_takes(const struct verb *verb, enum opt opt)
 	return (verb->options | COMMON) & OPT_BIT(opt);
 }
 
-static const struct verb *find_verb(const struct verb *table, const char *name)
+const struct verb *verb_find(const struct verb *table, const char *name)
 {
 	for (; table->name; table++)
 		if (strcmp(table->name, name) == 0)
@@ -204,7 +204,7 @@ static int take_verb(struct arguments *a, const char *word, struct error *err)
 
 	if (!table)
 		return 0;
-	verb = find_verb(table, word);
+	verb = verb_find(table, word);
 	if (!verb)
 		return error_set(err, -EINVAL, "usage.verb",
 			"there is no command 'dibs%s%s %s'; see 'dibs%s%s --help'", verb_space(a),

@@ -140,6 +140,9 @@ int arguments_add(struct arguments *arguments, char **words, struct error *err);
  * the end. */
 const char *arguments_next(const struct arguments *arguments, enum opt opt, unsigned *i);
 
+/* The verb of this name in a table, or NULL. */
+const struct verb *verb_find(const struct verb *table, const char *name);
+
 /* Does the verb take this option? */
 bool verb_takes(const struct verb *verb, enum opt opt);
 

@@ -56,7 +56,7 @@ int request_put_list(
 	return put(object, name, json_incref(array), err);
 }
 
-static int put_duration(json_t *object, const char *name, enum opt opt, const char *text,
+int request_put_duration(json_t *object, const char *name, enum opt opt, const char *text,
 	int64_t min, struct error *err)
 {
 	int64_t us;
@@ -78,7 +78,8 @@ static int put_duration(json_t *object, const char *name, enum opt opt, const ch
 	return put(object, name, json_integer(us), err);
 }
 
-static int put_memory(json_t *object, const char *text, struct error *err)
+int request_put_size(
+	json_t *object, const char *name, enum opt opt, const char *text, struct error *err)
 {
 	uint64_t mib;
 	int r;
@@ -87,11 +88,13 @@ static int put_memory(json_t *object, const char *text, struct error *err)
 		return 0;
 	r = parse_size(text, &mib);
 	if (r == -ERANGE || (r == 0 && mib > INT64_MAX))
-		return error_set(err, -EINVAL, ID, "--min-memory: '%s' is out of range", text);
+		return error_set(
+			err, -EINVAL, ID, "--%s: '%s' is out of range", options[opt].name, text);
 	if (r < 0)
 		return error_set(err, -EINVAL, ID,
-			"--min-memory takes a size with its unit as 24G or 8192M, not '%s'", text);
-	return put(object, "min_memory_mib", json_integer((json_int_t)mib), err);
+			"--%s takes a size with its unit as 24G or 8192M, not '%s'",
+			options[opt].name, text);
+	return put(object, name, json_integer((json_int_t)mib), err);
 }
 
 static int put_note(json_t *object, const char *text, struct error *err)
@@ -137,7 +140,26 @@ static int put_wait(json_t *object, const struct arguments *args, struct error *
 			err, -EINVAL, ID, "--wait and --no-wait contradict each other; give one");
 	if (no_wait)
 		return put(object, "wait_us", json_integer(0), err);
-	return put_duration(object, "wait_us", OPT_WAIT, wait, 0, err);
+	return request_put_duration(object, "wait_us", OPT_WAIT, wait, 0, err);
+}
+
+int request_put_gpus(json_t *object, const struct arguments *args, struct error *err)
+{
+	const char *const *values = args->values;
+	int r = put_count(object, values[OPT_GPUS], err);
+
+	if (r == 0)
+		r = request_put_list(object, "gpus", OPT_GPU, values[OPT_GPU], err);
+	if (r == 0)
+		r = request_put_list(object, "types", OPT_TYPE, values[OPT_TYPE], err);
+	if (r == 0)
+		r = request_put_size(
+			object, "min_memory_mib", OPT_MIN_MEMORY, values[OPT_MIN_MEMORY], err);
+	if (r == 0)
+		r = request_put_duration(object, "duration_us", OPT_TIME, values[OPT_TIME], 1, err);
+	if (r == 0)
+		r = put_note(object, values[OPT_NOTE], err);
+	return r;
 }
 
 int request_parameters(
@@ -149,25 +171,16 @@ int request_parameters(
 
 	r = put(object, "kind", json_string(kind), err);
 	if (r == 0)
-		r = put_count(object, values[OPT_GPUS], err);
+		r = request_put_gpus(object, args, err);
 	if (r == 0)
-		r = request_put_list(object, "gpus", OPT_GPU, values[OPT_GPU], err);
-	if (r == 0)
-		r = request_put_list(object, "types", OPT_TYPE, values[OPT_TYPE], err);
-	if (r == 0)
-		r = put_memory(object, values[OPT_MIN_MEMORY], err);
-	if (r == 0)
-		r = put_duration(object, "duration_us", OPT_TIME, values[OPT_TIME], 1, err);
-	if (r == 0)
-		r = put_duration(object, "duration_us", OPT_DURATION, values[OPT_DURATION], 1, err);
+		r = request_put_duration(
+			object, "duration_us", OPT_DURATION, values[OPT_DURATION], 1, err);
 	if (r == 0)
 		r = put_wait(object, args, err);
 	if (r == 0 && values[OPT_ADOPT])
 		r = put_adopt(object, args->words, args->n_words, err);
 	if (r == 0 && values[OPT_FORCE])
 		r = put(object, "force", json_true(), err);
-	if (r == 0)
-		r = put_note(object, values[OPT_NOTE], err);
 	if (r == 0)
 		*ret = TAKE_PTR(object);
 	return r;

@@ -13,6 +13,17 @@
 int request_parameters(
 	const struct arguments *args, const char *kind, json_t **ret, struct error *err);
 
+/* Adds what runs, holds and jobs have in common: which GPUs, --time, --note. -EINVAL with a
+ * sentence. */
+int request_put_gpus(json_t *object, const struct arguments *args, struct error *err);
+
+/* Adds the value of the option opt, of at least min microseconds, or in MiB; text NULL adds
+ * nothing. -EINVAL with a sentence. */
+int request_put_duration(json_t *object, const char *name, enum opt opt, const char *text,
+	int64_t min, struct error *err);
+int request_put_size(
+	json_t *object, const char *name, enum opt opt, const char *text, struct error *err);
+
 /* Adds what the option opt lists, separated by commas; text NULL adds nothing. -EINVAL with a
  * sentence. */
 int request_put_list(
