@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #include "base/text.h"
 #include "model/pool.h"
@@ -74,7 +75,31 @@ static inline struct lease *add_waiting(
 	return lease;
 }
 
-/* The same, and it holds gpus until until_us. */
+/* A batch job that waits. */
+static inline struct lease *add_job(struct pool *pool, unsigned count, uint64_t eligible)
+{
+	struct lease *lease = add_waiting(pool, count, eligible, TIME_NEVER);
+
+	lease->kind = LEASE_JOB;
+	lease->job = job_new();
+	assert(lease->job);
+	lease->job->name = strdup("job");
+	assert(lease->job->name);
+	return lease;
+}
+
+/* One that waits for a share of a GPU. */
+static inline struct lease *add_share(
+	struct pool *pool, uint64_t share_mib, uint64_t eligible, int64_t duration_us)
+{
+	struct lease *lease = add_job(pool, 1, eligible);
+
+	lease->request.share_mib = share_mib;
+	lease->request.duration_us = duration_us;
+	return lease;
+}
+
+/* As add_waiting, and it holds gpus until until_us. */
 static inline struct lease *add_active(
 	struct pool *pool, enum lease_kind kind, uint64_t gpus, int64_t until_us)
 {
