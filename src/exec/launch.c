@@ -27,6 +27,7 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "exec/command.h"
+#include "exec/report.h"
 #include "priv/become.h"
 #include "priv/record.h"
 
@@ -37,16 +38,6 @@
 #define REPORT_FD  (COMMAND_SCRIPT_FD + 1)
 #define SCRATCH_FD 16 /* above all that have their place */
 
-enum step {
-	STEP_CONFINE,
-	STEP_USER,
-	STEP_DIRECTORY,
-	STEP_LOG,
-	STEP_COMMAND,
-	STEP_EXEC,
-	STEP_MAX,
-};
-
 static const char *const step_text[STEP_MAX] = {
 	[STEP_CONFINE] = "setting up its process",
 	[STEP_USER] = "becoming its user",
@@ -55,67 +46,6 @@ static const char *const step_text[STEP_MAX] = {
 	[STEP_COMMAND] = "looking for its virtual environment",
 	[STEP_EXEC] = "executing it",
 };
-
-enum report_kind { REPORT_STEP, REPORT_LOG, REPORT_FAILED };
-
-struct report {
-	enum report_kind kind;
-	enum step step;
-	unsigned log;   /* which; with a descriptor if it can be read */
-	int64_t offset; /* in that log */
-	int code;       /* negative errno */
-	char text[ERROR_TEXT_SIZE];
-};
-
-/* --- the socket between them --- */
-
-union control {
-	struct cmsghdr header;
-	char space[CMSG_SPACE(sizeof(int))];
-};
-
-/* fd -1: none. */
-static void send_report(int socket, const struct report *report, int fd)
-{
-	union control control = { 0 };
-	struct iovec part = { .iov_base = (void *)report, .iov_len = sizeof(*report) };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-
-	if (fd >= 0) {
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-	}
-	if (sendmsg(socket, &message, MSG_NOSIGNAL) != sizeof(*report))
-		_exit(EXIT_FAILURE); /* without a supervisor there is no job */
-}
-
-/* 0 at the end. */
-static int receive_report(int socket, struct report *ret, int *ret_fd)
-{
-	union control control = { 0 };
-	struct iovec part = { .iov_base = ret, .iov_len = sizeof(*ret) };
-	struct msghdr message = { .msg_iov = &part,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control) };
-	ssize_t n;
-
-	do {
-		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
-	if (n <= 0)
-		return n < 0 ? -errno : 0;
-	if (n != sizeof(*ret) || (unsigned)ret->step >= STEP_MAX || ret->log >= LAUNCH_LOGS)
-		return -EIO;
-	*ret_fd = -1;
-	if (CMSG_FIRSTHDR(&message) && control.header.cmsg_type == SCM_RIGHTS)
-		memcpy(ret_fd, CMSG_DATA(&control.header), sizeof(*ret_fd));
-	return 1;
-}
 
 /* --- the child --- */
 
@@ -127,7 +57,7 @@ struct child {
 
 static void step(struct child *c, enum step step)
 {
-	send_report(c->report, &(struct report){ .kind = REPORT_STEP, .step = step }, -1);
+	report_send(c->report, &(struct report){ .kind = REPORT_STEP, .step = step }, -1);
 }
 
 /* As root where we are root. */
@@ -197,7 +127,7 @@ static void hand_over_log(struct child *c, unsigned i)
 		reader = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 		report.offset = st.st_size;
 	}
-	send_report(c->report, &report, reader);
+	report_send(c->report, &report, reader);
 }
 
 /* A FIFO that nobody reads must not hold us up; once it is open, its writer may wait. */
@@ -323,7 +253,7 @@ static void __attribute__((noreturn)) child(const struct launch *what, pid_t par
 	if (report.code >= 0)
 		report.code = execute(&c, parent);
 	text_copy(report.text, sizeof(report.text), c.err.text);
-	send_report(c.report, &report, -1);
+	report_send(c.report, &report, -1);
 	_exit(EXIT_FAILURE);
 }
 
@@ -368,7 +298,7 @@ static int await(const struct launch *what, int socket, struct watchdog *watchdo
 	struct report report;
 	int fd, r;
 
-	while ((r = receive_report(socket, &report, &fd)) > 0) {
+	while ((r = report_receive(socket, &report, &fd)) > 0) {
 		switch (report.kind) {
 		case REPORT_STEP:
 			watchdog->doing = step_text[report.step];

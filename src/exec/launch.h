@@ -8,9 +8,10 @@
 
 #include "exec/environment.h"
 #include "exec/order.h"
+#include "exec/report.h"
 #include "exec/watchdog.h"
 
-#define LAUNCH_LOGS 2 /* standard output, standard error */
+#define LAUNCH_LOGS REPORT_LOGS
 
 struct launch {
 	const struct order *order;

@@ -90,7 +90,7 @@ static int receive_order(int connection)
 	struct msghdr message = { .msg_iov = &part,
 		.msg_iovlen = 1,
 		.msg_control = &control,
-		.msg_controllen = sizeof(control) };
+		.msg_controllen = CMSG_LEN(sizeof(int)) }; /* for one and no more */
 	const struct cmsghdr *header;
 	int fd;
 

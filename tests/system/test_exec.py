@@ -331,6 +331,7 @@ def test_an_ordinary_user_starts_jobs_of_its_own_alone(place, alice, bob):
     place.directory.chmod(0o755)
     job = place.run("id -un; exit 4", user=bob, run_as=bob, pam="dibs")
     assert job.end == "exit 4" and place.log() == f"{bob}\n"
+    assert place.run(["name"], "script=#!/bin/sh\nid -un; exit 5", user=bob, run_as=bob).end == "exit 5"
     job = place.run("touch ran", user=alice, run_as=bob)
     assert job.end == f"failed it is for uid {uid_of(alice)}, and only root can start it"
 
@@ -588,6 +589,17 @@ def test_a_pam_module_that_hangs(place, pam):
     for pid in pids_of("sleep", "1000"):
         if os.stat(f"/proc/{pid}").st_uid == 0:
             os.kill(pid, signal.SIGKILL)
+
+
+def test_a_session_that_hangs_at_its_end(place, pam):
+    """dibsd learns of the end before."""
+    service = pam("account required pam_permit.so", "session required pam_permit.so",
+                  "session optional pam_exec.so type=close_session /bin/sleep 1001")
+    job = place.start("exit 3", pam=service)
+    assert job.wait() == "exit 3" and job.process.poll() is None
+    job.process.kill()
+    for pid in pids_of("sleep", "1001"):
+        os.kill(pid, signal.SIGKILL)
 
 
 def pids_of(*words):
