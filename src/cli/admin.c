@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "cli/job.h"
 #include "cli/lease.h"
 #include "cli/public.h"
 #include "model/gpu.h"
@@ -67,13 +68,13 @@ enum client_exit verb_admin_undrain(struct cli *cli)
 enum client_exit verb_admin_release(struct cli *cli)
 {
 	_cleanup_(json_decrefp) json_t *parameters = NULL, *reply = NULL;
-	struct error err = { 0 };
 	enum client_exit exit;
 	const char *reason;
 	int64_t id;
 
-	if (lease_parse_id(cli->args.words[0], &id, &err) < 0)
-		return complain_error(cli, EXIT_INVALID, &err);
+	exit = job_find(cli, cli->args.words[0], &id);
+	if (exit != EXIT_OK)
+		return exit;
 	reason = reason_or_complain(cli);
 	if (!reason)
 		return EXIT_INVALID;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "cli/gpu.h"
 #include "cli/gpu_words.h"
+#include "cli/job.h"
 #include "cli/lease.h"
 #include "cli/public.h"
 #include "cli/table.h"
@@ -17,25 +18,27 @@ static void put_mine(struct cell *cell, json_t *leases)
 	size_t i;
 
 	json_array_foreach (leases, i, lease) {
-		char gpus[LEASE_GPUS_SIZE];
+		char gpus[LEASE_GPUS_SIZE], number[JOB_NUMBER_SIZE];
 
 		if (!lease_is_mine(lease))
 			continue;
 		lease_gpus(gpus, lease);
-		cell_printf(cell, "%s%" PRId64 " (GPU %s)", comma, wire_int(lease, "id", 0), gpus);
+		job_number(number, lease);
+		cell_printf(cell, "%s%s (GPU %s)", comma, number, gpus);
 		comma = ", ";
 	}
 }
 
 /* Root may ask for anybody's: it is who sudo makes of the holder. */
-static enum client_exit lease_by_id(json_t *leases, const char *text, json_t **ret)
+static enum client_exit lease_by_id(struct cli *cli, json_t *leases, const char *text, json_t **ret)
 {
-	struct error err = { 0 };
+	enum client_exit exit;
 	json_t *lease;
 	int64_t id;
 
-	if (lease_parse_id(text, &id, &err) < 0)
-		return complain(EXIT_INVALID, "%s", err.text);
+	exit = job_find(cli, text, &id);
+	if (exit != EXIT_OK)
+		return exit;
 	lease = lease_find(leases, id);
 	if (!lease)
 		return complain(EXIT_INVALID, "there is no lease %" PRId64 ", or it has ended", id);
@@ -73,7 +76,7 @@ static enum client_exit choose_lease(struct cli *cli, json_t *leases, json_t **r
 
 	if (!text)
 		text = getenv("DIBS_LEASE");
-	return text && *text ? lease_by_id(leases, text, ret) : only_lease(leases, ret);
+	return text && *text ? lease_by_id(cli, leases, text, ret) : only_lease(leases, ret);
 }
 
 /* Those of the lease: a new array, owned by the caller. */

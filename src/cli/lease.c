@@ -7,6 +7,7 @@
 
 #include "base/parse.h"
 #include "base/text.h"
+#include "cli/job.h"
 #include "cli/public.h"
 
 #define IDLE_SHOWN_US (5 * 60 * USEC_PER_SEC)
@@ -23,14 +24,23 @@ void lease_gpus(char dst[LEASE_GPUS_SIZE], json_t *lease)
 				i == 0 ? "" : ",", (long long)json_integer_value(index));
 }
 
+/* They come by rising id, and there may be thousands. */
 json_t *lease_find(json_t *leases, int64_t id)
 {
-	json_t *lease;
-	size_t i;
+	size_t first = 0, end = json_array_size(leases);
 
-	json_array_foreach (leases, i, lease)
-		if (wire_int(lease, "id", 0) == id)
+	while (first < end) {
+		size_t middle = first + (end - first) / 2;
+		json_t *lease = json_array_get(leases, middle);
+		int64_t found = wire_int(lease, "id", 0);
+
+		if (found == id)
 			return lease;
+		if (found < id)
+			first = middle + 1;
+		else
+			end = middle;
+	}
 	return NULL;
 }
 
@@ -45,35 +55,40 @@ char *lease_sentence(json_t *lease, int64_t now_us)
 	int64_t since = wire_int(lease, "since", now_us), until = wire_int(lease, "until", 0);
 	char gpus[LEASE_GPUS_SIZE], moment[MOMENT_SIZE], duration[DURATION_TEXT_SIZE];
 	const char *kind = wire_text(lease, "kind");
-	int64_t id = wire_int(lease, "id", 0);
+	char id[JOB_NUMBER_SIZE];
 
+	job_number(id, lease);
 	lease_gpus(gpus, lease);
 	if (!*gpus)
-		return text_format("%s %" PRId64, kind, id);
+		return text_format("%s %s", kind, id);
 	if (!until)
-		return text_format("%s %" PRId64 ": GPU %s", kind, id, gpus);
+		return text_format("%s %s: GPU %s", kind, id, gpus);
 	term_moment(moment, until, now_us);
 	format_duration(duration, until - since);
-	return text_format(
-		"%s %" PRId64 ": GPU %s until %s (%s)", kind, id, gpus, moment, duration);
+	return text_format("%s %s: GPU %s until %s (%s)", kind, id, gpus, moment, duration);
 }
 
 int lease_parse_id(const char *text, int64_t *ret, struct error *err)
 {
-	uint64_t id;
+	int64_t index;
+	int r = job_parse(text, ret, &index, err);
 
-	if (parse_uint(text + (*text == '#'), 1, INT64_MAX, &id) < 0)
+	if (r == 0 && index >= 0)
 		return error_set(err, -EINVAL, "usage.id",
-			"'%s' is not the number of a lease; 'dibs list' shows yours", text);
-	*ret = (int64_t)id;
-	return 0;
+			"'%s' is an element of an array; say the number of a lease", text);
+	return r;
 }
 
 char *lease_purpose(json_t *lease)
 {
 	const char *command = wire_text(lease, "command"), *note = wire_text(lease, "note");
+	const char *name = wire_text(job_of(lease), "name");
 
-	return text_format("%s%s%s", command, *command && *note ? " # " : "", note);
+	/* Mostly a job is called as its program. */
+	if (strstr(command, name))
+		name = "";
+	return text_format("%s%s%s%s%s", name, *name && *command ? ": " : "", command,
+		*command && *note ? " # " : "", note);
 }
 
 int64_t lease_idle_us(json_t *lease, int64_t now_us)
@@ -83,7 +98,7 @@ int64_t lease_idle_us(json_t *lease, int64_t now_us)
 	return us >= IDLE_SHOWN_US ? us - us % (60 * USEC_PER_SEC) : 0;
 }
 
-static bool waits(json_t *lease)
+bool lease_waits(json_t *lease)
 {
 	return strcmp(wire_text(lease, "state"), "waiting") == 0;
 }
@@ -93,6 +108,10 @@ static int by_position(const void *a, const void *b)
 	json_t *const *x = a, *const *y = b;
 	int64_t i = wire_int(*x, "position", INT64_MAX), k = wire_int(*y, "position", INT64_MAX);
 
+	if (i == k) {
+		i = wire_int(*x, "id", 0);
+		k = wire_int(*y, "id", 0);
+	}
 	return (i > k) - (i < k);
 }
 
@@ -106,7 +125,7 @@ json_t *lease_queue(json_t *leases)
 	if (!sorted)
 		return NULL;
 	json_array_foreach (leases, i, lease)
-		if (waits(lease))
+		if (lease_waits(lease))
 			sorted[n++] = lease;
 	qsort(sorted, n, sizeof(*sorted), by_position);
 	for (i = 0; i < n; i++)
@@ -117,16 +136,15 @@ json_t *lease_queue(json_t *leases)
 
 void lease_print_released(json_t *lease)
 {
-	int64_t id = wire_int(lease, "id", 0);
 	const char *kind = wire_text(lease, "kind");
-	char gpus[LEASE_GPUS_SIZE];
+	char gpus[LEASE_GPUS_SIZE], id[JOB_NUMBER_SIZE];
 
+	job_number(id, lease);
 	lease_gpus(gpus, lease);
 	if (!*gpus)
-		printf("%s %" PRId64 ": left the queue\n", kind, id);
+		printf("%s %s: left the queue\n", kind, id);
 	else if (strcmp(wire_text(lease, "state"), "grace") == 0)
-		printf("%s %" PRId64 ": its processes on GPU %s were told to end\n", kind, id,
-			gpus);
+		printf("%s %s: its processes on GPU %s were told to end\n", kind, id, gpus);
 	else
-		printf("%s %" PRId64 ": GPU %s released\n", kind, id, gpus);
+		printf("%s %s: GPU %s released\n", kind, id, gpus);
 }

@@ -12,7 +12,7 @@
 /* The indices of its GPUs with commas; empty if it has none. */
 void lease_gpus(char dst[LEASE_GPUS_SIZE], json_t *lease);
 
-/* The one of this number, or NULL. */
+/* The one of this number among leases by rising number, or NULL. */
 json_t *lease_find(json_t *leases, int64_t id);
 
 /* Is it active, and of the user who runs this? */
@@ -21,10 +21,10 @@ bool lease_is_mine(json_t *lease);
 /* "hold 41: GPU 0,1 until Fri 18:40 (8h)". The caller frees; NULL without memory. */
 char *lease_sentence(json_t *lease, int64_t now_us);
 
-/* "42" or "#42". -EINVAL with a sentence. */
+/* "42" or "#42", no element of an array. -EINVAL with a sentence. */
 int lease_parse_id(const char *text, int64_t *ret, struct error *err);
 
-/* What it is for: "command # note", or what there is of them. The caller frees; NULL without
+/* What it is for: "name: command # note", or what there is of them. The caller frees; NULL without
  * memory.
  */
 char *lease_purpose(json_t *lease);
@@ -32,7 +32,10 @@ char *lease_purpose(json_t *lease);
 /* How long its GPUs have done nothing, in whole minutes; 0 for what may be a pause. */
 int64_t lease_idle_us(json_t *lease, int64_t now_us);
 
-/* Those that wait, by position: a new array, owned by the caller. NULL without memory. */
+bool lease_waits(json_t *lease);
+
+/* Those that wait, by position, then those that may not have their turn: a new array, owned by the
+ * caller. NULL without memory. */
 json_t *lease_queue(json_t *leases);
 
 /* Says on standard output what Release did to it. */

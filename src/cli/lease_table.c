@@ -3,33 +3,31 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cli/job.h"
 #include "cli/lease.h"
 #include "cli/public.h"
 #include "cli/table.h"
 
 static void fill_position(struct cell *cell, const struct view *view, json_t *lease)
 {
-	cell_printf(cell, "%" PRId64, wire_int(lease, "position", 0));
+	if (wire_int(lease, "position", 0))
+		cell_printf(cell, "%" PRId64, wire_int(lease, "position", 0));
 }
 
 static void fill_id(struct cell *cell, const struct view *view, json_t *lease)
 {
-	cell_printf(cell, "#%" PRId64, wire_int(lease, "id", 0));
+	char number[JOB_NUMBER_SIZE];
+
+	if (lease_waits(lease))
+		job_number_waiting(number, lease);
+	else
+		job_number(number, lease);
+	cell_printf(cell, "#%s", number);
 }
 
 static void fill_user(struct cell *cell, const struct view *view, json_t *lease)
 {
 	cell_printf(cell, "%s", people_name(view->people, wire_int(lease, "uid", -1)));
-}
-
-static void fill_count(struct cell *cell, const struct view *view, json_t *lease)
-{
-	cell_printf(cell, "%" PRId64, wire_int(lease, "count", 1));
-}
-
-static void fill_waited(struct cell *cell, const struct view *view, json_t *lease)
-{
-	cell_since(cell, wire_int(lease, "submitted", 0), view);
 }
 
 static void fill_kind(struct cell *cell, const struct view *view, json_t *lease)
@@ -52,17 +50,25 @@ static void fill_gpus(struct cell *cell, const struct view *view, json_t *lease)
 {
 	char gpus[LEASE_GPUS_SIZE];
 
+	/* Those of an array are its elements'. */
 	lease_gpus(gpus, lease);
 	if (*gpus)
 		cell_printf(cell, "%s", gpus);
-	else
+	else if (lease_waits(lease))
 		cell_printf(cell, "any %" PRId64, wire_int(lease, "count", 1));
+	if (*cell->text && wire_int(lease, "share_mib", 0)) {
+		cell_printf(cell, " (");
+		job_put_size(cell, wire_int(lease, "share_mib", 0));
+		cell_printf(cell, ")");
+	}
 }
 
 /* How long it has them; or has waited for them. */
 static void fill_since(struct cell *cell, const struct view *view, json_t *lease)
 {
-	cell_since(cell, wire_int(lease, "since", wire_int(lease, "submitted", 0)), view);
+	const char *since = lease_waits(lease) ? "submitted" : "since";
+
+	cell_since(cell, wire_int(lease, since, wire_int(lease, "submitted", 0)), view);
 }
 
 static void fill_until(struct cell *cell, const struct view *view, json_t *lease)
@@ -91,17 +97,40 @@ void lease_note_idle(struct notes *notes, json_t *leases)
 	json_array_foreach (leases, i, lease) {
 		int64_t release = wire_int(lease, "idle_release", 0);
 		struct cell cell = { 0 };
+		char number[JOB_NUMBER_SIZE];
 
 		if (!release)
 			continue;
 		lease_gpus(gpus, lease);
 		term_moment(moment, release, view->now_us);
-		cell_printf(&cell, "#%" PRId64 " of %s does nothing on GPU %s",
-			wire_int(lease, "id", 0),
+		job_number(number, lease);
+		cell_printf(&cell, "#%s of %s does nothing on GPU %s", number,
 			people_name(view->people, wire_int(lease, "uid", -1)), gpus);
 		cell_printf(&cell, " and is given back at %s unless it is used", moment);
 		notes_add(notes, &cell);
 	}
+}
+
+/* "(4 running, 3 ok, 1 failed)" of an array. */
+static void put_elements(struct cell *cell, json_t *lease)
+{
+	static const struct {
+		const char *name, *word;
+	} counts[] = { { "active", "running" }, { "ok", "ok" }, { "failed", "failed" } };
+	const char *before = "(";
+
+	if (!job_is_array(lease))
+		return;
+	for (size_t i = 0; i < ELEMENTSOF(counts); i++) {
+		int64_t n = wire_int(job_of(lease), counts[i].name, 0);
+
+		if (n == 0)
+			continue;
+		cell_printf(cell, "%s%" PRId64 " %s", before, n, counts[i].word);
+		before = ", ";
+	}
+	if (*before == ',')
+		cell_printf(cell, ") ");
 }
 
 static void fill_purpose(struct cell *cell, const struct view *view, json_t *lease)
@@ -111,15 +140,18 @@ static void fill_purpose(struct cell *cell, const struct view *view, json_t *lea
 	lease_put_idle(cell, view, lease);
 	if (wire_int(lease, "idle_release", 0))
 		cell->style = STYLE_WARN;
-	cell_printf(cell, "%s%s", *cell->text ? " " : "", purpose ? purpose : "");
+	cell_printf(cell, "%s", *cell->text ? " " : "");
+	put_elements(cell, lease);
+	cell_printf(cell, "%s", purpose ? purpose : "");
 }
 
 static const struct column queue_columns[] = {
 	{ "NEXT", COLUMN_RIGHT, fill_position },
-	{ "LEASE", COLUMN_RIGHT, fill_id },
+	{ "LEASE", 0, fill_id },
 	{ "USER", 0, fill_user },
-	{ "GPUS", COLUMN_RIGHT, fill_count },
-	{ "WAITED", COLUMN_RIGHT, fill_waited },
+	{ "GPU", 0, fill_gpus },
+	{ "FOR", COLUMN_RIGHT, fill_since },
+	{ "STATE", COLUMN_CUT, job_put_state },
 	{ "COMMAND", COLUMN_CUT, fill_purpose },
 };
 

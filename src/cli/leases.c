@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "cli/job.h"
 #include "cli/lease.h"
 #include "cli/public.h"
 #include "cli/request.h"
@@ -26,11 +27,11 @@ enum client_exit verb_extend(struct cli *cli)
 	_cleanup_(json_decrefp) json_t *parameters = NULL, *reply = NULL;
 	const char *duration = cli->args.words[1];
 	int64_t id, us;
-	struct error err = { 0 };
 	enum client_exit exit;
 
-	if (lease_parse_id(cli->args.words[0], &id, &err) < 0)
-		return complain_error(cli, EXIT_INVALID, &err);
+	exit = job_find(cli, cli->args.words[0], &id);
+	if (exit != EXIT_OK)
+		return exit;
 	if (parse_duration(duration, &us) < 0 || us == 0)
 		return complain(EXIT_INVALID,
 			"'%s' is not a duration as 90s, 30m, 4h, 2d, 1w or 1h30m", duration);
@@ -57,13 +58,13 @@ enum client_exit verb_give(struct cli *cli)
 {
 	_cleanup_(json_decrefp) json_t *parameters = NULL, *reply = NULL;
 	_cleanup_(freep) char *owner = NULL;
-	struct error err = { 0 };
 	enum client_exit exit;
 	uint32_t uid;
 	int64_t id;
 
-	if (lease_parse_id(cli->args.words[0], &id, &err) < 0)
-		return complain_error(cli, EXIT_INVALID, &err);
+	exit = job_find(cli, cli->args.words[0], &id);
+	if (exit != EXIT_OK)
+		return exit;
 	if (!find_user(cli->args.words[1], &uid))
 		return complain(EXIT_INVALID, "there is no user '%s'", cli->args.words[1]);
 	parameters = json_pack("{sI sI}", "id", (json_int_t)id, "uid", (json_int_t)uid);
@@ -85,8 +86,9 @@ enum client_exit verb_shrink(struct cli *cli)
 
 	if (!gpus)
 		return complain(EXIT_INVALID, "--gpu LIST is missing: which GPUs to give back");
-	if (lease_parse_id(cli->args.words[0], &id, &err) < 0)
-		return complain_error(cli, EXIT_INVALID, &err);
+	exit = job_find(cli, cli->args.words[0], &id);
+	if (exit != EXIT_OK)
+		return exit;
 	parameters = json_pack("{sI}", "id", (json_int_t)id);
 	if (request_put_list(parameters, "gpus", OPT_SHRINK_GPU, gpus, &err) < 0)
 		return complain_error(cli, EXIT_INVALID, &err);
@@ -94,38 +96,51 @@ enum client_exit verb_shrink(struct cli *cli)
 	return exit == EXIT_OK ? print_lease(reply, "") : exit;
 }
 
-/* -EINVAL with a sentence. */
-static int release_parameters(const struct arguments *args, json_t *parameters, struct error *err)
+/* What fails is said already. */
+static enum client_exit release_ids(struct cli *cli, json_t *parameters)
 {
 	json_t *ids = json_array();
+	enum client_exit exit;
 	int64_t id;
 
-	if (args->n_words > 0)
+	if (cli->args.n_words > 0)
 		json_object_set(parameters, "ids", ids);
 	json_decref(ids);
-	for (int i = 0; i < args->n_words; i++) {
-		if (lease_parse_id(args->words[i], &id, err) < 0)
-			return -EINVAL;
+	for (int i = 0; i < cli->args.n_words; i++) {
+		exit = job_find(cli, cli->args.words[i], &id);
+		if (exit != EXIT_OK)
+			return exit;
 		json_array_append_new(json_object_get(parameters, "ids"), json_integer(id));
 	}
-	if (args->values[OPT_ALL])
+	return EXIT_OK;
+}
+
+static enum client_exit release_parameters(struct cli *cli, json_t *parameters)
+{
+	struct error err = { 0 };
+	enum client_exit exit = release_ids(cli, parameters);
+
+	if (exit != EXIT_OK)
+		return exit;
+	if (cli_value(cli, OPT_ALL))
 		json_object_set_new(parameters, "all", json_true());
-	return request_put_list(
-		parameters, "gpus", OPT_RELEASE_GPU, args->values[OPT_RELEASE_GPU], err);
+	if (request_put_list(
+		    parameters, "gpus", OPT_RELEASE_GPU, cli_value(cli, OPT_RELEASE_GPU), &err) < 0)
+		return complain_error(cli, EXIT_INVALID, &err);
+	if (json_object_size(parameters) > 1)
+		return complain(EXIT_INVALID, "give either IDs, or --gpu, or --all");
+	return EXIT_OK;
 }
 
 enum client_exit verb_release(struct cli *cli)
 {
 	_cleanup_(json_decrefp) json_t *parameters = json_object(), *reply = NULL;
+	enum client_exit exit = release_parameters(cli, parameters);
 	json_t *leases, *lease;
-	struct error err = { 0 };
-	enum client_exit exit;
 	size_t i;
 
-	if (release_parameters(&cli->args, parameters, &err) < 0)
-		return complain_error(cli, EXIT_INVALID, &err);
-	if (json_object_size(parameters) > 1)
-		return complain(EXIT_INVALID, "give either IDs, or --gpu, or --all");
+	if (exit != EXIT_OK)
+		return exit;
 	exit = cli_call(cli, "org.dibs.Release", parameters, &reply);
 	if (exit != EXIT_OK)
 		return exit;

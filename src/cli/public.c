@@ -101,15 +101,35 @@ json_t *public_gpus(json_t *lease, json_t *gpus, struct people *people)
 		"{so so}", "lease", plain(lease, "id"), "gpus", each(wire, "gpus", people, gpu));
 }
 
+static json_t *job(json_t *wire, struct people *people)
+{
+	static const char *const names[] = { "name", "array", "index", "pending", "active", "ok",
+		"failed", "held", "after", "nice", "retries", "restarts", "on_limit", "suspended",
+		"exit_status", "exit_signal", "log", "log_offset", "held_us", "used_us",
+		"peak_memory_mib" };
+	_cleanup_(json_decrefp) json_t *object =
+		json_pack("{so so so}", "blocked", sentence(wire, "blocked", people), "reason",
+			sentence(wire, "reason", people), "begin", moment(wire, "begin"));
+
+	for (size_t i = 0; i < ELEMENTSOF(names); i++)
+		if (json_object_set_new(object, names[i], plain(wire, names[i])) < 0)
+			return NULL;
+	return TAKE_PTR(object);
+}
+
 json_t *public_lease(json_t *wire, struct people *people)
 {
-	return json_pack("{so so so so so so so so so so so so so}", "id", plain(wire, "id"),
-		"kind", plain(wire, "kind"), "state", plain(wire, "state"), "uid",
-		plain(wire, "uid"), "user", user(wire, people), "gpus", plain(wire, "gpus"),
-		"since", moment(wire, "since"), "until", moment(wire, "until"), "command",
+	json_t *batch = json_object_get(wire, "job");
+
+	return json_pack("{so so so so so so so so so so so so so so so so}", "id",
+		plain(wire, "id"), "kind", plain(wire, "kind"), "state", plain(wire, "state"),
+		"uid", plain(wire, "uid"), "user", user(wire, people), "gpus", plain(wire, "gpus"),
+		"count", plain(wire, "count"), "share_mib", plain(wire, "share_mib"), "since",
+		moment(wire, "since"), "until", moment(wire, "until"), "command",
 		plain(wire, "command"), "note", plain(wire, "note"), "position",
 		plain(wire, "position"), "idle_since", moment(wire, "idle_since"), "idle_release",
-		moment(wire, "idle_release"));
+		moment(wire, "idle_release"), "job",
+		json_is_object(batch) ? job(batch, people) : json_null());
 }
 
 static json_t *event(json_t *wire, struct people *people)
@@ -120,16 +140,25 @@ static json_t *event(json_t *wire, struct people *people)
 		"detail", sentence(wire, "detail", people));
 }
 
-json_t *public_show(json_t *wire, struct people *people)
+json_t *public_ended(json_t *wire, struct people *people)
 {
-	json_t *lease = json_object_get(wire, "lease");
-	_cleanup_(json_decrefp) json_t *object = public_lease(lease, people);
+	_cleanup_(json_decrefp) json_t *object = public_lease(wire, people);
 	_cleanup_(json_decrefp) json_t *more =
-		json_pack("{so so so so so}", "count", plain(lease, "count"), "submitted",
-			moment(lease, "submitted"), "ended", moment(lease, "ended"), "end",
-			plain(lease, "end"), "events", each(wire, "events", people, event));
+		json_pack("{so so so}", "submitted", moment(wire, "submitted"), "ended",
+			moment(wire, "ended"), "end", plain(wire, "end"));
 
 	if (!object || !more || json_object_update(object, more) < 0)
+		return NULL;
+	return TAKE_PTR(object);
+}
+
+json_t *public_show(json_t *wire, struct people *people)
+{
+	_cleanup_(json_decrefp) json_t *object =
+		public_ended(json_object_get(wire, "lease"), people);
+
+	if (!object ||
+		json_object_set_new(object, "events", each(wire, "events", people, event)) < 0)
 		return NULL;
 	return TAKE_PTR(object);
 }

@@ -17,8 +17,10 @@ json_t *public_lease(json_t *wire, struct people *people);
 /* A lease and all that is known of its GPUs. */
 json_t *public_gpus(json_t *lease, json_t *gpus, struct people *people);
 
-/* A lease with what is only known of one that is looked at: count, submitted, ended, end, events.
- */
+/* A lease, and what is told of one that may have ended: submitted, ended, end. */
+json_t *public_ended(json_t *wire, struct people *people);
+
+/* The same of a reply of Show, with events. */
 json_t *public_show(json_t *wire, struct people *people);
 
 /* A number of a reply, or fallback if it is null or missing. */

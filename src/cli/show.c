@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/parse.h"
+#include "cli/job.h"
 #include "cli/lease.h"
 #include "cli/public.h"
 #include "cli/table.h"
@@ -45,29 +46,172 @@ static void print_idle(json_t *lease, int64_t now_us)
 	}
 }
 
-static void print_lease(struct cli *cli, json_t *lease, int64_t now_us)
+/* What is put into a cell; nothing if that is empty. */
+static void print_cell(const struct term *term, const char *name, struct cell *cell)
 {
-	const char *state = wire_text(lease, "state"), *end = wire_text(lease, "end");
-	char gpus[LEASE_GPUS_SIZE];
+	print_text(term, name, cell->text);
+}
 
-	printf("%s#%" PRId64 "%s: %s of %s, %s%s%s%s\n", term_style(&cli->term, STYLE_BOLD),
-		wire_int(lease, "id", 0), term_plain(&cli->term), wire_text(lease, "kind"),
-		people_name(&cli->people, wire_int(lease, "uid", -1)), state, *end ? " (" : "", end,
-		*end ? ")" : "");
+/* "element 7 of #42", "9 990 wait (10-9999), 4 running, 5 ok, 1 failed" */
+static void print_array(const struct term *term, json_t *lease)
+{
+	json_t *job = job_of(lease);
+	struct cell cell = { 0 }, pending = { 0 };
+
+	if (wire_int(job, "array", 0))
+		cell_printf(&cell, "element %" PRId64 " of #%" PRId64, wire_int(job, "index", 0),
+			wire_int(job, "array", 0));
+	else if (job_is_array(lease))
+		cell_printf(&cell, "%" PRId64 " running, %" PRId64 " ok, %" PRId64 " failed",
+			wire_int(job, "active", 0), wire_int(job, "ok", 0),
+			wire_int(job, "failed", 0));
+	print_cell(term, "array", &cell);
+	cell_printf(&pending, "%s", wire_text(job, "pending"));
+	print_cell(term, "to start", &pending);
+}
+
+/* "#41 ok, #40 any" */
+static void print_needs(const struct term *term, json_t *job)
+{
+	struct cell cell = { 0 };
+	json_t *need;
+	size_t i;
+
+	json_array_foreach (json_object_get(job, "after"), i, need) {
+		const char *text = json_string_value(need), *how = text ? strchr(text, ':') : NULL;
+
+		if (how)
+			cell_printf(&cell, "%s#%.*s has ended%s%s", i ? ", " : "",
+				(int)(how - text), text, strcmp(how, ":any") == 0 ? "" : ": ",
+				strcmp(how, ":any") == 0 ? "" : how + 1);
+	}
+	print_cell(term, "after", &cell);
+}
+
+/* How it is started, ended and tried again, where that is not what everybody has. */
+static void print_rules(const struct term *term, json_t *job)
+{
+	int64_t retries = wire_int(job, "retries", 0), restarts = wire_int(job, "restarts", 0);
+	struct cell nice = { 0 }, tries = { 0 };
+
+	if (wire_int(job, "nice", 0))
+		cell_printf(&nice, "%" PRId64, wire_int(job, "nice", 0));
+	print_cell(term, "nice", &nice);
+	if (restarts)
+		cell_printf(&tries, "started again %" PRId64 " time%s", restarts,
+			restarts == 1 ? "" : "s");
+	if (retries)
+		cell_printf(
+			&tries, "%s%" PRId64 " left if it fails", restarts ? ", " : "", retries);
+	print_cell(term, "tries", &tries);
+	if (strcmp(wire_text(job, "on_limit"), "kill") != 0)
+		print_text(term, "at limit", wire_text(job, "on_limit"));
+}
+
+/* "2.50 GPU hours, 64% used, at most 31.4G" */
+static void print_account(const struct term *term, json_t *job)
+{
+	int64_t held = wire_int(job, "held_us", 0), used = wire_int(job, "used_us", -1);
+	int64_t peak = wire_int(job, "peak_memory_mib", -1);
+	struct cell cell = { 0 };
+
+	if (held <= 0)
+		return;
+	cell_printf(&cell, "%.2f GPU hours", (double)held / (3600.0 * USEC_PER_SEC));
+	if (used >= 0)
+		cell_printf(&cell, ", %.0f%% used", 100.0 * (double)used / (double)held);
+	if (peak >= 0)
+		cell_printf(&cell, ", %.1fG at most on one GPU", (double)peak / 1024);
+	print_cell(term, "account", &cell);
+}
+
+static void print_log(const struct term *term, json_t *job)
+{
+	struct cell cell = { 0 };
+
+	cell_printf(&cell, "%s", wire_text(job, "log"));
+	if (*cell.text && wire_int(job, "log_offset", 0))
+		cell_printf(&cell, " (from byte %" PRId64 ")", wire_int(job, "log_offset", 0));
+	print_cell(term, "log", &cell);
+}
+
+static void print_job(struct cli *cli, json_t *lease)
+{
+	const struct term *term = &cli->term;
+	json_t *job = job_of(lease);
+	char blocked[256];
+
+	if (!job)
+		return;
+	print_text(term, "name", wire_text(job, "name"));
+	print_array(term, lease);
+	people_rename(&cli->people, blocked, sizeof(blocked), wire_text(job, "blocked"));
+	print_text(term, "waits", blocked);
+	print_needs(term, job);
+	print_rules(term, job);
+	print_log(term, job);
+	print_account(term, job);
+}
+
+/* "(exited)"; of a job how it ended: "(exit status 1)". */
+static void print_end(struct cli *cli, json_t *lease)
+{
+	struct cell cell = { 0 };
+
+	if (strcmp(wire_text(lease, "state"), "ended") == 0)
+		job_put_end(&cell, &cli->people, lease);
+	if (!*cell.text || strcmp(wire_text(lease, "end"), "exited") != 0)
+		cell_printf(&cell, "%s%s", *cell.text && *wire_text(lease, "end") ? ", " : "",
+			wire_text(lease, "end"));
+	term_fit(&cli->term, cell.text);
+	if (*cell.text)
+		printf(" (%s)", cell.text);
+	putchar('\n');
+}
+
+static void print_gpus(const struct term *term, json_t *lease)
+{
+	int64_t share = wire_int(lease, "share_mib", 0);
+	char gpus[LEASE_GPUS_SIZE];
+	struct cell cell = { 0 };
+
 	lease_gpus(gpus, lease);
 	if (*gpus)
-		printf("  %-10s %s\n", "gpus", gpus);
+		cell_printf(&cell, "%s", gpus);
 	else
-		printf("  %-10s any %" PRId64 "\n", "gpus", wire_int(lease, "count", 1));
+		cell_printf(&cell, "any %" PRId64, wire_int(lease, "count", 1));
+	if (share) {
+		cell_printf(&cell, ", ");
+		job_put_size(&cell, share);
+		cell_printf(&cell, " of the memory of each, shared");
+	}
+	print_cell(term, "gpus", &cell);
+}
+
+static void print_lease(struct cli *cli, json_t *lease, int64_t now_us)
+{
+	char number[JOB_NUMBER_SIZE];
+	const char *state = wire_text(lease, "state");
+
+	job_number(number, lease);
+	if (json_is_true(json_object_get(job_of(lease), "suspended")))
+		state = "suspended";
+	printf("%s#%s%s: %s of %s, %s", term_style(&cli->term, STYLE_BOLD), number,
+		term_plain(&cli->term), wire_text(lease, "kind"),
+		people_name(&cli->people, wire_int(lease, "uid", -1)), state);
+	print_end(cli, lease);
+	print_gpus(&cli->term, lease);
 	if (wire_int(lease, "position", 0))
 		printf("  %-10s %" PRId64 "\n", "position", wire_int(lease, "position", 0));
 	print_moment(lease, "submitted", now_us);
+	print_moment(job_of(lease), "begin", now_us);
 	print_moment(lease, "since", now_us);
 	print_moment(lease, "until", now_us);
 	print_idle(lease, now_us);
 	print_moment(lease, "ended", now_us);
 	print_text(&cli->term, "command", wire_text(lease, "command"));
 	print_text(&cli->term, "note", wire_text(lease, "note"));
+	print_job(cli, lease);
 }
 
 static void fill_time(struct cell *cell, const struct view *view, json_t *event)
@@ -89,6 +233,8 @@ static const struct {
 	{ "given", "handed over", STYLE_PLAIN },
 	{ "shrunk", "partly released", STYLE_PLAIN },
 	{ "recovered", "store recovered", STYLE_PLAIN },
+	{ "requeued", "back in queue", STYLE_PLAIN },
+	{ "signalled", "sent a signal", STYLE_PLAIN },
 };
 
 static void fill_kind(struct cell *cell, const struct view *view, json_t *event)
@@ -123,17 +269,16 @@ static const struct column event_columns[] = {
 
 enum client_exit verb_show(struct cli *cli)
 {
-	_cleanup_(json_decrefp) json_t *parameters = NULL, *reply = NULL, *object = NULL;
+	_cleanup_(json_decrefp) json_t *reply = NULL, *object = NULL;
 	struct view view = { &cli->term, &cli->people, clock_wall() };
 	struct error err = { 0 };
 	enum client_exit exit;
+	int64_t id, index;
 	json_t *events;
-	int64_t id;
 
-	if (lease_parse_id(cli->args.words[0], &id, &err) < 0)
+	if (job_parse(cli->args.words[0], &id, &index, &err) < 0)
 		return complain_error(cli, EXIT_INVALID, &err);
-	parameters = json_pack("{sI}", "id", (json_int_t)id);
-	exit = cli_call(cli, "org.dibs.Show", parameters, &reply);
+	exit = job_show(cli, id, index, &reply);
 	if (exit != EXIT_OK)
 		return exit;
 	if (cli_value(cli, OPT_JSON)) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/gpu.h"
+#include "cli/job.h"
 #include "cli/lease.h"
 #include "cli/process.h"
 #include "cli/public.h"
@@ -81,8 +82,35 @@ static void fill_lease(struct cell *cell, const struct view *view, json_t *gpu)
 	json_t *ids = json_object_get(gpu, "leases"), *id;
 	size_t i;
 
-	json_array_foreach (ids, i, id)
-		cell_printf(cell, "%s#%lld", i ? "," : "", (long long)json_integer_value(id));
+	json_array_foreach (ids, i, id) {
+		json_t *lease = lease_find(view->leases, json_integer_value(id));
+		char number[JOB_NUMBER_SIZE];
+
+		if (lease)
+			job_number(number, lease);
+		else
+			snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(id));
+		cell_printf(cell, "%s#%s", i ? "," : "", number);
+	}
+}
+
+/* Those who share it; each once if they stand together. */
+static void put_holders(struct cell *cell, const struct view *view, json_t *gpu)
+{
+	json_t *ids = json_object_get(gpu, "leases"), *id;
+	struct cell users = { 0 };
+	int64_t last = -1;
+	size_t i;
+
+	json_array_foreach (ids, i, id) {
+		json_t *lease = lease_find(view->leases, json_integer_value(id));
+		int64_t uid = wire_int(lease, "uid", -1);
+
+		if (lease && uid != last)
+			cell_printf(&users, "%s%s", *users.text ? "," : "", user_of(lease, view));
+		last = uid;
+	}
+	put_short(cell, view, users.text, USER_SHOWN);
 }
 
 /* Whoever has the lease; without one, whoever uses it. */
@@ -94,7 +122,7 @@ static void fill_user(struct cell *cell, const struct view *view, json_t *gpu)
 	size_t i;
 
 	if (lease) {
-		put_short(cell, view, user_of(lease, view), USER_SHOWN);
+		put_holders(cell, view, gpu);
 		return;
 	}
 	json_array_foreach (json_object_get(gpu, "processes"), i, process) {

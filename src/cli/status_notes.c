@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/gpu.h"
+#include "cli/job.h"
 #include "cli/lease.h"
 #include "cli/process.h"
 #include "cli/public.h"
@@ -88,7 +89,10 @@ static void put_wrong(
 	struct cell *cell, const struct view *view, json_t *gpu, enum standing standing)
 {
 	json_t *lease = gpu_lease(gpu, view);
+	char number[JOB_NUMBER_SIZE] = "";
 
+	if (lease)
+		job_number(number, lease);
 	if (standing == STANDING_WRONG_GPU)
 		cell_printf(cell, " with a lease for other GPUs");
 	else if (standing == STANDING_ANOTHERS && lease)
@@ -96,8 +100,8 @@ static void put_wrong(
 	else if (standing == STANDING_ANOTHERS)
 		cell_printf(cell, " on a GPU of somebody else");
 	else if (standing == STANDING_OUTSIDE && lease)
-		cell_printf(cell, " outside of run #%" PRId64 ", which has this GPU",
-			wire_int(lease, "id", 0));
+		cell_printf(cell, " outside of %s #%s, which has this GPU",
+			wire_text(lease, "kind"), number);
 	else if (standing == STANDING_OUTSIDE)
 		cell_printf(cell, " outside of the run that has this GPU");
 	else

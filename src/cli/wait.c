@@ -5,38 +5,33 @@
  * the connection close.
  *
  * A daemon that is restarted or upgraded keeps the queue. So a lost connection is taken up again
- * with Resume: inotify on the directory of the socket tells when it is back, and a growing timeout
- * covers what inotify cannot see (the socket was made but nobody listens yet, the directory itself
- * was replaced).
+ * with Resume.
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <libgen.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "cli/comeback.h"
 #include "cli/public.h"
 #include "cli/request.h"
 
-#define PATIENCE_US    (60 * USEC_PER_SEC) /* without a daemon */
-#define RETRY_FIRST_MS 20
-#define RETRY_MAX_MS   2000
+#define PATIENCE_US (60 * USEC_PER_SEC) /* without a daemon */
 
 struct wait {
 	struct cli *cli;
 	struct client client;
-	struct term term;    /* standard error */
-	int64_t id;          /* of the waiting lease; 0 = not told yet */
-	int64_t deadline_us; /* when --wait is over; TIME_NEVER */
-	int64_t lost_us;     /* when the connection was lost; 0 = it is there */
-	int retry_ms;
-	bool told;      /* said what we wait for */
-	bool open_line; /* the cursor stands behind what was said */
+	struct term term;         /* standard error */
+	int64_t id;               /* of the waiting lease; 0 = not told yet */
+	int64_t deadline_us;      /* when --wait is over; TIME_NEVER */
+	int64_t lost_us;          /* when the connection was lost; 0 = it is there */
+	struct comeback comeback; /* while it is lost */
+	bool at_once;             /* it was there a moment ago: no pause before the next attempt */
+	bool told;                /* said what we wait for */
+	bool open_line;           /* the cursor stands behind what was said */
 };
 
 static int64_t boottime(void)
@@ -84,33 +79,6 @@ static void say_granted(struct wait *w, json_t *lease)
 	fprintf(stderr, "dibs: #%" PRId64 " has its turn\n", wire_int(lease, "id", 0));
 }
 
-/* Wakes when something happens in the directory of the socket, or after the timeout. */
-static void pause_for_socket(struct wait *w, int inotify)
-{
-	struct pollfd poll_fd = { .fd = inotify, .events = POLLIN };
-	char events[4096];
-
-	if (poll(&poll_fd, 1, w->retry_ms) > 0) {
-		while (read(inotify, events, sizeof(events)) > 0)
-			;
-		/* It listens a moment after it was made. */
-		w->retry_ms = RETRY_FIRST_MS;
-		return;
-	}
-	w->retry_ms = MIN(w->retry_ms * 2, RETRY_MAX_MS);
-}
-
-static int watch_socket(const char *path)
-{
-	_cleanup_(freep) char *copy = strdup(path);
-	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-
-	/* Without it (too many watches, no such directory) there is still the timeout. */
-	if (fd >= 0 && copy)
-		inotify_add_watch(fd, dirname(copy), IN_CREATE | IN_MOVED_TO | IN_ATTRIB);
-	return fd;
-}
-
 static enum client_exit give_up(const struct wait *w)
 {
 	return complain(EXIT_UNREACHABLE,
@@ -121,13 +89,10 @@ static enum client_exit give_up(const struct wait *w)
 
 static enum client_exit reconnect(struct wait *w, struct error *err)
 {
-	_cleanup_(closep) int inotify = watch_socket(client_path(cli_value(w->cli, OPT_SOCKET)));
-
 	for (;;) {
-		if (w->retry_ms)
-			pause_for_socket(w, inotify);
-		else
-			w->retry_ms = RETRY_FIRST_MS;
+		if (!w->at_once)
+			comeback_pause(&w->comeback);
+		w->at_once = false;
 		if (boottime() >= w->deadline_us)
 			return complain(EXIT_NOT_FREE,
 				"the time of --wait is over, and dibsd is not back; #%" PRId64
@@ -150,7 +115,9 @@ static enum client_exit resume(struct wait *w, struct error *err)
 	end_line(w);
 	if (w->lost_us == 0) {
 		w->lost_us = boottime();
-		w->retry_ms = 0;
+		w->at_once = true;
+		comeback_end(&w->comeback);
+		comeback_begin(&w->comeback, cli_value(w->cli, OPT_SOCKET));
 		fprintf(stderr,
 			"dibs: dibsd went away; #%" PRId64
 			" takes its place again when it is back\n",
@@ -213,7 +180,7 @@ static enum client_exit follow(struct wait *w, json_t **ret, struct error *err)
 enum client_exit request_wait(struct cli *cli, json_t *parameters, json_t **ret)
 {
 	int64_t wait_us = wire_int(parameters, "wait_us", -1);
-	struct wait w = { .cli = cli, .deadline_us = TIME_NEVER };
+	struct wait w = { .cli = cli, .deadline_us = TIME_NEVER, .comeback.inotify = -1 };
 	struct error err = { 0 };
 	enum client_exit exit;
 	int r;
@@ -229,6 +196,7 @@ enum client_exit request_wait(struct cli *cli, json_t *parameters, json_t **ret)
 		exit = complain_error(cli, r == -EMSGSIZE ? EXIT_INVALID : EXIT_FAULT, &err);
 	else
 		exit = follow(&w, ret, &err);
+	comeback_end(&w.comeback);
 	client_close(&w.client);
 	return exit;
 }

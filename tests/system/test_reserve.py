@@ -171,7 +171,7 @@ def test_tables_in_a_pipe_are_plain_and_complete(daemon, alice, bob):
     table = daemon.dibs("list", user=alice).stdout
     assert ("long " * 30).strip() in table
     assert table.splitlines()[0].split() == ["LEASE", "KIND", "STATE", "GPU", "FOR", "UNTIL", "COMMAND"]
-    assert re.match(rf" *1 +#2 +{bob} +2 +\d+s +sleep 7$", daemon.dibs("queue").stdout.splitlines()[1])
+    assert re.match(rf" *1 +#2 +{bob} +any 2 +\d+s +waiting +sleep 7$", daemon.dibs("queue").stdout.splitlines()[1])
     waiting.kill()
 
 

@@ -46,9 +46,11 @@ static void status(void)
 		"\"standing\":null,"
 		"\"container\":null}],\"free_since\":null,\"nodes\":[\"195:0\"]}],\"leases\":[{"
 		"\"id\":7,\"kind\":\"run\",\"state\":\"active\","
-		"\"uid\":0,\"user\":\"root\",\"gpus\":[0],\"since\":\"1970-01-02T00:00:00+00:00\","
+		"\"uid\":0,\"user\":\"root\",\"gpus\":[0],\"count\":1,\"share_mib\":null,\"since\":"
+		"\"1970-01-02T00:00:00+00:00\","
 		"\"until\":null,\"command\":\"c\",\"note\":null,\"position\":null,"
-		"\"idle_since\":\"1970-01-02T00:00:00+00:00\",\"idle_release\":null}]}");
+		"\"idle_since\":\"1970-01-02T00:00:00+00:00\",\"idle_release\":null,\"job\":null}]"
+		"}");
 }
 
 static void show(void)
@@ -70,6 +72,29 @@ static void show(void)
 	CHECK(json_is_null(json_object_get(object, "until")));
 }
 
+static void job(void)
+{
+	struct people people = { 0 };
+	_cleanup_(json_decrefp) json_t *wire = json_loads(
+		"{\"id\":43,\"kind\":\"job\",\"end\":\"exited\",\"share_mib\":8192,\"job\":{"
+		"\"name\":\"x\","
+		"\"array\":42,\"index\":0,\"begin\":0,\"after\":[\"41:ok\"],\"exit_signal\":9,"
+		"\"reason\":\"by uid 0\",\"log_offset\":7}}",
+		0, NULL);
+	_cleanup_(json_decrefp) json_t *object = public_ended(wire, &people);
+	json_t *batch = json_object_get(object, "job");
+
+	CHECK_INT(json_object_size(batch), 24);
+	CHECK_INT(wire_int(object, "share_mib", 0), 8192);
+	CHECK_INT(wire_int(batch, "index", -1), 0);
+	CHECK_INT(wire_int(batch, "exit_signal", 0), 9);
+	CHECK_STR(wire_text(batch, "begin"), "1970-01-01T00:00:00+00:00");
+	CHECK_STR(wire_text(batch, "reason"), "by root");
+	CHECK_STR(json_string_value(json_array_get(json_object_get(batch, "after"), 0)), "41:ok");
+	CHECK(json_is_null(json_object_get(batch, "held_us")));
+	CHECK(json_is_null(json_object_get(batch, "pending")));
+}
+
 /* A daemon of another version may send less. */
 static void little(void)
 {
@@ -86,6 +111,7 @@ int main(void)
 {
 	TEST(status);
 	TEST(show);
+	TEST(job);
 	TEST(little);
 	return tap_done();
 }
