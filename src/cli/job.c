@@ -3,9 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/parse.h"
 #include "base/text.h"
@@ -219,23 +217,6 @@ int job_exit_code(json_t *lease)
 	if (number > 0 && number < 128)
 		return 128 + (int)number;
 	return status >= 0 && status < 256 ? (int)status : JOB_EXIT_NONE;
-}
-
-int signal_parse(const char *text)
-{
-	uint64_t number;
-
-	if (parse_uint(text, 1, (uint64_t)SIGRTMAX, &number) == 0)
-		return (int)number;
-	if (strncasecmp(text, "SIG", 3) == 0)
-		text += 3;
-	for (int i = 1; i < SIGRTMIN; i++) {
-		const char *name = sigabbrev_np(i);
-
-		if (name && strcasecmp(name, text) == 0)
-			return i;
-	}
-	return -EINVAL;
 }
 
 void signal_text(char dst[SIGNAL_TEXT_SIZE], int number)

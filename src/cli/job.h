@@ -59,9 +59,6 @@ int job_exit_code(json_t *lease);
  * owned by the caller; it may be NULL. A dibsd that is restarted meanwhile is waited for. */
 int job_wait(struct cli *cli, json_t *ids, json_t **ret);
 
-/* "TERM", "SIGTERM", "15": the number; -EINVAL. */
-int signal_parse(const char *text);
-
 /* "9 (KILL)" */
 #define SIGNAL_TEXT_SIZE 32
 void signal_text(char dst[SIGNAL_TEXT_SIZE], int number);

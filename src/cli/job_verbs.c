@@ -11,8 +11,9 @@
 #include "cli/job.h"
 #include "cli/lease.h"
 #include "cli/public.h"
+#include "cli/submit.h"
 
-#define IDS_AT_ONCE 1000
+#define IDS_AT_ONCE 10000 /* as many as dibsd takes */
 
 /* Appends ", place 3". */
 static void put_place(struct cell *cell, json_t *lease)
@@ -153,9 +154,9 @@ static enum client_exit control(struct cli *cli, const struct action *action, in
 enum client_exit verb_cancel(struct cli *cli)
 {
 	const char *text = cli_value(cli, OPT_SIGNAL);
-	int number = text ? signal_parse(text) : 0;
+	int number = 0;
 
-	if (number < 0)
+	if (text && signal_parse(text, &number) < 0)
 		return complain(EXIT_INVALID,
 			"'%s' is no signal; it takes a name as TERM or USR1, or a number", text);
 	return control(cli, number ? &send_signal : &cancel, number);
