@@ -23,7 +23,7 @@ struct method {
 
 extern const struct method api_lease_methods[], api_admin_methods[], api_request_methods[],
 	api_status_methods[], api_transfer_methods[], api_submit_methods[], api_job_methods[],
-	api_wait_methods[]; /* each ends with a NULL name */
+	api_wait_methods[], api_report_methods[]; /* each ends with a NULL name */
 
 /* From a frame to the handler of its method. */
 void dispatch(struct manager *m, struct connection *c, const char *text, size_t size);

@@ -23,6 +23,7 @@
 #include "daemon/revoke.h"
 #include "daemon/sensor.h"
 #include "daemon/server.h"
+#include "daemon/usage.h"
 #include "daemon/watch.h"
 #include "policy/queue.h"
 
@@ -312,6 +313,10 @@ static int persist(struct manager *m, const struct changes *changes, struct erro
 		r = ops->put_mark(m->store, &mark, err);
 	for (enum turn turn = 0; r >= 0 && turn < TURN_MAX; turn++)
 		r = put_leases(m, changes, turn, err);
+	for (size_t i = 0; r >= 0 && i < changes->n_leases; i++)
+		r = usage_follow(m, changes->leases[i].lease, err);
+	if (r >= 0)
+		r = usage_put(m, err);
 	for (size_t i = 0; r >= 0 && i < changes->n_gpus; i++)
 		r = ops->put_gpu(m->store, &m->pool->gpus[changes->gpus[i].slot], err);
 	for (size_t i = 0; r >= 0 && i < changes->n_events; i++)
@@ -322,6 +327,7 @@ static int persist(struct manager *m, const struct changes *changes, struct erro
 		r = ops->commit(m->store, err);
 	if (r < 0) /* also if begin failed: a rollback may have failed before it */
 		ops->rollback(m->store);
+	usage_settle(m, r >= 0);
 	return r;
 }
 

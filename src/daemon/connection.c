@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 
 #include "daemon/api.h"
+#include "daemon/api_report.h"
 #include "daemon/batch.h"
 #include "daemon/lifecycle.h"
 #include "daemon/server.h"
@@ -32,6 +33,7 @@ void connection_free(struct connection *c)
 
 	batch_forget(m, c);
 	waits_free(c->waits);
+	reports_forget(m, c);
 	if (lease) {
 		watch_of(lease)->connection = NULL;
 		watch_of(lease)->left = true;

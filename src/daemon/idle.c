@@ -11,7 +11,7 @@
 #include "policy/idle.h"
 #include "priv/terminal.h"
 
-#define GAP_MIN_US (10 * USEC_PER_SEC) /* samples that are further apart prove nothing */
+#define GAP_MIN_US (10 * USEC_PER_SEC)
 
 static void warn(struct manager *m, const struct lease *lease)
 {
@@ -50,12 +50,16 @@ static void judge(struct manager *m, struct lease *lease, int64_t now_us)
 	}
 }
 
+int64_t idle_gap_us(const struct manager *m)
+{
+	return MAX(3 * m->config->sensor_interval_us, GAP_MIN_US);
+}
+
 void idle_look(struct manager *m, bool told)
 {
 	int64_t now_us = clock_now(&m->clock);
-	int64_t gap_us = MAX(3 * m->config->sensor_interval_us, GAP_MIN_US);
 
-	if (!told || now_us - m->sampled_us > gap_us)
+	if (!told || now_us - m->sampled_us > idle_gap_us(m))
 		idle_forget(m->pool, now_us);
 	if (told)
 		m->sampled_us = now_us;

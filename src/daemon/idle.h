@@ -7,3 +7,6 @@
 
 /* After a sample was taken. told: it told something; else there is no evidence of anything. */
 void idle_look(struct manager *m, bool told);
+
+/* Samples that are further apart prove nothing of the time between them. */
+int64_t idle_gap_us(const struct manager *m);

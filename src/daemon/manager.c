@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/parse.h"
+#include "daemon/api_report.h"
 #include "daemon/batch.h"
 #include "daemon/foreign.h"
 #include "daemon/guard.h"
@@ -24,11 +25,13 @@
 #include "daemon/job.h"
 #include "daemon/lifecycle.h"
 #include "daemon/openers.h"
+#include "daemon/prune.h"
 #include "daemon/revoke.h"
 #include "daemon/sensor.h"
 #include "daemon/server.h"
 #include "daemon/suspend.h"
 #include "daemon/sim_nodes.h"
+#include "daemon/usage.h"
 #include "daemon/watch.h"
 #include "dibs-config.h"
 #include "priv/cgroup.h"
@@ -117,6 +120,7 @@ static int reload(struct manager *m, struct error *err)
 	config_free(m->config);
 	m->config = TAKE_PTR(config);
 	guard_reload(m);
+	prune_start(m);
 	batch_want_pass(m);
 	return 0;
 }
@@ -233,6 +237,8 @@ static int open_all(struct manager *m, const struct manager_options *options, st
 	if (r >= 0)
 		r = load_state(m, err);
 	if (r >= 0)
+		r = usage_new(m, &m->usage, err);
+	if (r >= 0)
 		r = open_cgroups(m, cgroup_root, err);
 	if (r >= 0)
 		r = server_new(m, socket, &m->server, err);
@@ -250,6 +256,10 @@ static int open_all(struct manager *m, const struct manager_options *options, st
 		r = openers_new(m, &m->openers);
 	if (r >= 0)
 		r = jobs_new(m, &m->jobs, err);
+	if (r >= 0)
+		r = reports_new(m, &m->reports);
+	if (r >= 0)
+		r = prune_new(m);
 	if (r < 0)
 		return r;
 	r = watch_init(m);
@@ -289,6 +299,7 @@ void manager_ready(struct manager *m, bool complete)
 		sim_nodes_make(m);
 	guard_start(m);
 	jobs_start(m);
+	prune_start(m);
 	r = health_start(m);
 	if (r >= 0)
 		r = server_start(m->server);
@@ -307,6 +318,7 @@ int manager_run(struct manager *m, struct error *err)
 	int r = sd_event_loop(m->event);
 
 	sd_notify(0, "STOPPING=1");
+	usage_stop(m);
 	return r < 0 ? error_errno(err, r, "loop", "the event loop failed") : 0;
 }
 
@@ -324,6 +336,8 @@ struct manager *manager_free(struct manager *m)
 	openers_free(m->openers);
 	suspends_free(m->suspends);
 	jobs_free(m->jobs);
+	reports_free(m->reports);
+	usage_free(m->usage);
 	for (size_t i = 0; m->pool && i < m->pool->n_leases; i++)
 		watch_free(m->pool->leases[i]);
 	watch_cgroups_free(m);
@@ -334,6 +348,7 @@ struct manager *manager_free(struct manager *m)
 	closep(&m->lock);
 	sd_event_source_disable_unref(m->deadline);
 	sd_event_source_disable_unref(m->clock_set);
+	sd_event_source_disable_unref(m->prune);
 	sd_event_unref(m->event);
 	config_free(m->config);
 	free(m->cgroup_root);

@@ -26,6 +26,8 @@ struct hook;
 struct openers;
 struct jobs;
 struct suspend;
+struct reports;
+struct usage_account;
 struct cgroup_watch;
 
 struct manager {
@@ -51,8 +53,11 @@ struct manager {
 	struct suspend *suspends; /* list of those that go on */
 	struct hook *hook;
 	struct openers *openers;
+	struct reports *reports;
+	struct usage_account *usage;
 	struct cgroup_watch *cgroups; /* list of all cgroups of leases, also of ended ones */
 	sd_event_source *deadline;    /* the next thing that time alone asks for */
+	sd_event_source *prune;       /* deletes what is too old */
 	sd_event_source *clock_set;   /* the wall clock was set */
 	int64_t reattach_until_us;    /* until then waiting clients may come back after a restart */
 	int64_t sampled_us;           /* when the sensor last told something; ledger time */

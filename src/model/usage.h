@@ -23,7 +23,7 @@ struct usage {
 	int64_t used_us;  /* of that, weighted with the utilisation of the GPU; a GPU that does
 			     not tell it counts as used while processes of the lease were on it */
 	int64_t peak_mib; /* the most memory that processes of the lease had; GPU_UNKNOWN */
-	/* How long the lease waited before it first started, in the first line of that lease; else
-	 * -1. */
+	/* How long the lease waited before it first started, in its first line about each GPU that
+	 * it started with; else -1. */
 	int64_t waited_us;
 };

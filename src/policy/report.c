@@ -162,7 +162,7 @@ static int add_to(
 	struct line *line = &report->lines[i];
 	int64_t whole_us = usage->to_us - usage->from_us;
 
-	if (is_new < 0 || (starts && add_wait(line, usage->waited_us) < 0))
+	if (is_new < 0 || (starts && is_new > 0 && add_wait(line, usage->waited_us) < 0))
 		return -ENOMEM;
 	line->row.leases += is_new;
 	line->row.held_us += held_us;

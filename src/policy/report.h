@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Sums up the account between two times: what was held and used, by how many leases, and how long
- * these waited. Lines are cut at the window, what was used in proportion. A wait counts where the
- * lease first started, if that was in the window. A GPU that several leases share is held by each
- * of them. Pure; lines are added one by one, each in about a microsecond.
+ * these waited. Lines are cut at the window, what was used in proportion. A wait counts once in
+ * each row, if the lease first started in the window. A GPU that several leases share is held by
+ * each of them. Pure; lines are added one by one, each in about a microsecond.
  */
 #pragma once
 

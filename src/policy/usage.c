@@ -145,7 +145,6 @@ int usage_book_follow(
 
 		if (r < 0)
 			return r;
-		first = false;
 	}
 	return 0;
 }
@@ -163,7 +162,6 @@ int usage_book_take_up(struct usage_book *book, const struct pool *pool, const s
 
 		if (r < 0)
 			return r;
-		waited_us = -1;
 	}
 	return 0;
 }

@@ -198,6 +198,8 @@ static void waits_of_other_windows(void)
 	usage = line_of(2, 0, 0, 0); /* it held nothing for long, but it waited */
 	usage.waited_us = 7;
 	add(report, usage);
+	text_copy(usage.gpu, sizeof(usage.gpu), "GPU-2");
+	add(report, usage); /* on another GPU: the same wait */
 	usage = line_of(3, 10 * HOUR, 10 * HOUR, 0);
 	usage.waited_us = 9;
 	add(report, usage);
