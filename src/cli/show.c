@@ -230,6 +230,7 @@ static const struct {
 	{ "foreign", "foreign use", STYLE_WARN },
 	{ "foreign-ended", "foreign use over", STYLE_PLAIN },
 	{ "defect", "defect", STYLE_WARN },
+	{ "overuse", "more than its share", STYLE_WARN },
 	{ "given", "handed over", STYLE_PLAIN },
 	{ "shrunk", "partly released", STYLE_PLAIN },
 	{ "recovered", "store recovered", STYLE_PLAIN },

@@ -14,8 +14,8 @@
 #include "daemon/health.h"
 #include "daemon/idle.h"
 #include "daemon/openers.h"
+#include "daemon/overuse.h"
 #include "daemon/server.h"
-#include "daemon/usage.h"
 #include "policy/admit.h"
 #include "priv/process.h"
 
@@ -255,7 +255,7 @@ void inventory_take(struct manager *m, struct sample *sample)
 	take_links(m, sample, slots);
 	openers_look(m);
 	foreign_look(m);
-	usage_sample(m, sample->error[0] == '\0');
+	overuse_look(m);
 	idle_look(m, sample->error[0] == '\0');
 	after = usable(m);
 	if (memcmp(&before, &after, sizeof(after)) != 0)

@@ -35,6 +35,7 @@ enum event_kind {
 	EVENT_RESUMED,   /* it may, or: a suspended one goes on */
 	EVENT_SUSPENDED, /* a job was frozen without its GPUs */
 	EVENT_SIGNALLED, /* its processes were sent a signal */
+	EVENT_OVERUSE,   /* who uses more than its share of a GPU was warned */
 	EVENT_RECOVERED, /* the store, after it could not be written for a while */
 	EVENT_KIND_MAX,
 	EVENT_KIND_INVALID = -22,

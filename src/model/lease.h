@@ -97,6 +97,10 @@ struct lease {
 	int64_t idle_release_us; /* its owner was warned, and it is given back then; 0 = not warned
 				  */
 
+	/* It used more than its share of a GPU, its owner was warned, and it is ended then (ledger
+	 * time); 0 = not warned. See policy/overuse.h. Not stored. */
+	int64_t share_end_us;
+
 	/* Waiting: can be granted only while its client listens; always so for a job. Not stored.
 	 */
 	bool attached;
