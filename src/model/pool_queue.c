@@ -113,11 +113,11 @@ static void say_why(const struct lease *lease, int64_t now_us, int64_t wall_offs
 	char ret[POOL_BLOCKED_SIZE])
 {
 	const struct job *job = lease->job;
-	char at[MOMENT_TEXT_SIZE], more[32] = "";
+	char at[MOMENT_TEXT_SIZE], label[LEASE_LABEL_SIZE], more[32] = "";
 
 	if (job->held) {
-		snprintf(ret, POOL_BLOCKED_SIZE, "it is held until 'dibs resume %" PRId64 "'",
-			lease->id);
+		lease_label(lease, label);
+		snprintf(ret, POOL_BLOCKED_SIZE, "it is held until 'dibs resume %s'", label);
 	} else if (job->begin_us > now_us) {
 		format_moment(at, job->begin_us + wall_offset_us, now_us + wall_offset_us);
 		snprintf(ret, POOL_BLOCKED_SIZE, "it is not to start before %s", at);

@@ -146,10 +146,13 @@ static const char *moment(const struct sentence *s, int64_t at_us, char dst[MOME
 	return dst;
 }
 
-/* "run #12" */
+/* "run #12", "job #42.7" */
 static void add_name(struct sentence *s, const struct lease *lease)
 {
-	add(s, "%s #%" PRId64, lease_kind_to_string(lease->kind), lease->id);
+	char label[LEASE_LABEL_SIZE];
+
+	lease_label(lease, label);
+	add(s, "%s #%s", lease_kind_to_string(lease->kind), label);
 }
 
 /* "uid 1000 (run #12), uid 1001 (hold #13, until 18:40) and 2 more" */

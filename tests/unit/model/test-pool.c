@@ -80,6 +80,59 @@ static void the_holder_is_who_is_active_or_in_grace(void)
 	CHECK(!pool_holder(pool, 1));
 }
 
+static void who_shares_a_gpu(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = new_pool(2);
+	struct lease *first = add(pool, 3, LEASE_ACTIVE), *alone = add(pool, 4, LEASE_ACTIVE);
+	struct lease *second = add(pool, 7, LEASE_GRACE), *waiting = add(pool, 9, LEASE_WAITING);
+
+	gpu_set_add(&alone->gpus, 1);
+	gpu_set_add(&first->gpus, 0);
+	gpu_set_add(&second->gpus, 0);
+	gpu_set_add(&waiting->gpus, 0); /* should not be */
+	first->request.share_mib = 100;
+	second->request.share_mib = 30;
+	waiting->request.share_mib = 5;
+	CHECK(pool_holder(pool, 0) == first);
+	CHECK(pool_next_holder(pool, 0, first) == second);
+	CHECK(!pool_next_holder(pool, 0, second));
+	CHECK(!pool_next_holder(pool, 1, alone));
+	CHECK_INT(pool_shared_mib(pool, 0), 130);
+	CHECK_INT(pool_shared_mib(pool, 1), 0);
+	first->state = LEASE_ENDED;
+	CHECK_INT(pool_shared_mib(pool, 0), 30);
+	second->state = LEASE_ENDED;
+	CHECK_INT(pool_shared_mib(pool, 0), 0);
+	CHECK(!pool_next_holder(pool, 0, first)); /* also when that one holds it no more */
+}
+
+static void the_queue_is_by_niceness_and_turn(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = new_pool(0);
+	struct lease **queue = NULL;
+	size_t n = 0;
+
+	CHECK_INT(pool_queue(pool, &queue, &n), 0);
+	CHECK_INT(n, 0);
+	free(queue);
+	for (int64_t id = 1; id <= 300; id++) {
+		struct lease *lease = add(pool, id, id % 10 ? LEASE_WAITING : LEASE_ENDED);
+
+		if (id % 3 == 0) {
+			lease->job = job_new();
+			lease->job->nice = (int)(id % 7) - 3;
+		}
+		lease->turn = id % 4 ? 0 : 1000 - id;
+	}
+	CHECK_INT(pool_queue(pool, &queue, &n), 0);
+	CHECK_INT(n, 270);
+	for (size_t i = 0; i < n; i++) {
+		CHECK(i == 0 || pool_before(queue[i - 1], queue[i]));
+		CHECK_INT(pool_position(pool, queue[i]), i + 1);
+	}
+	free(queue);
+}
+
 static void state_of_a_gpu_in_falling_precedence(void)
 {
 	_cleanup_(pool_freep) struct pool *pool = new_pool(1);
@@ -184,6 +237,8 @@ int main(void)
 	TEST(the_ended_are_swept_and_the_order_stays);
 	TEST(only_those_who_wait_have_a_position);
 	TEST(the_holder_is_who_is_active_or_in_grace);
+	TEST(who_shares_a_gpu);
+	TEST(the_queue_is_by_niceness_and_turn);
 	TEST(state_of_a_gpu_in_falling_precedence);
 	TEST(gpus_are_found_by_what_people_type);
 	TEST(lists_are_by_index);

@@ -279,6 +279,90 @@ static void limits_of_number(void)
 		VERDICT_INVALID);
 }
 
+/* Admits a job where jobs last for a day at most; "ok" or the id of the refusal. */
+static const char *check_job(
+	struct pool *pool, struct request request, bool share, struct gpu_set *ret)
+{
+	struct admit_limits with = limits;
+	struct verdict v;
+
+	with.max_job_us = 24 * HOUR;
+	with.share = share;
+	v = admit_check(pool, &with, LEASE_JOB, 1000, &request, ret);
+	return v.kind == VERDICT_OK ? "ok" : v.id;
+}
+
+static void jobs_have_a_longest_time(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = mixed_pool();
+	struct request request = { .count = 1, .duration_us = TIME_NEVER };
+	struct admit_limits with = limits;
+	struct gpu_set set;
+	struct verdict v;
+
+	with.max_job_us = 24 * HOUR;
+	CHECK_INT(admit_check(pool, &with, LEASE_JOB, 1000, &request, &set).kind, VERDICT_OK);
+	CHECK_INT(request.duration_us, 24 * HOUR);
+	request.duration_us++;
+	v = admit_check(pool, &with, LEASE_JOB, 1000, &request, &set);
+	CHECK_INT(v.kind, VERDICT_REFUSED);
+	CHECK_STR(v.id, "limit.job-too-long");
+	CHECK_STR(v.text, "a job of 1d asked for, at most 1d is allowed here");
+	CHECK_INT(admit_check(pool, &with, LEASE_RUN, 1000, &request, &set).kind, VERDICT_OK);
+	with.max_job_us = request.duration_us = TIME_NEVER;
+	CHECK_INT(admit_check(pool, &with, LEASE_JOB, 1000, &request, &set).kind, VERDICT_OK);
+	CHECK_INT(request.duration_us, TIME_NEVER);
+}
+
+static void shares_where_they_fit(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = mixed_pool();
+	struct request share = { .count = 1, .share_mib = 30000, .duration_us = HOUR };
+	struct gpu_set set;
+
+	CHECK_STR(check_job(pool, share, false, &set), "limit.no-share");
+	CHECK_STR(check_job(pool, share, true, &set), "ok");
+	CHECK_INT(set.words[0], 0x3f); /* not of the card whose memory is not known */
+	share.share_mib = 32769;
+	CHECK_STR(check_job(pool, share, true, &set), "ok");
+	CHECK_INT(set.words[0], 0xf);
+	share.share_mib = 10000;
+	share.min_memory_mib = 40000;
+	CHECK_STR(check_job(pool, share, true, &set), "ok");
+	CHECK_INT(set.words[0], 0xf);
+	share.share_mib = 81921;
+	CHECK_STR(check_job(pool, share, true, &set), "request.too-little-memory");
+	share.share_mib = UINT64_MAX;
+	CHECK_STR(check_job(pool, share, true, &set), "request.too-little-memory");
+	share.share_mib = 1000;
+	share.count = 5;
+	CHECK_STR(check_job(pool, share, true, &set), "request.too-little-memory");
+	share.force = true;
+	CHECK_STR(check_job(pool, share, true, &set), "request.force-without-hold");
+	share.force = false;
+	share.count = 1;
+	CHECK_STR(check(pool, share, NULL),
+		"only a batch job can have a share of a GPU: a run has it alone");
+}
+
+static void an_array_is_one_request(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = mixed_pool();
+	struct request request = { .count = 1, .duration_us = HOUR };
+	struct lease *array = add_job(pool, 1, 1);
+	struct gpu_set set;
+
+	array->uid = 1000;
+	array->job->is_array = true;
+	CHECK_INT(indices_parse("0-9999", &array->job->pending), 0);
+	CHECK_STR(check_job(pool, request, false, &set), "ok");
+	for (int i = 0; i < 2; i++) { /* and each element that has started is one */
+		CHECK_STR(check_job(pool, request, false, &set), "ok");
+		add_job(pool, 1, 1)->uid = 1000;
+	}
+	CHECK_STR(check_job(pool, request, false, &set), "limit.requests-per-user");
+}
+
 int main(void)
 {
 	TEST(resolves_what_people_type);
@@ -295,5 +379,8 @@ int main(void)
 	TEST(refuses_odd_times);
 	TEST(force_is_for_holds);
 	TEST(limits_of_number);
+	TEST(jobs_have_a_longest_time);
+	TEST(shares_where_they_fit);
+	TEST(an_array_is_one_request);
 	return tap_done();
 }

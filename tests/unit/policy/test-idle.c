@@ -237,6 +237,21 @@ static void no_evidence_no_idleness(void)
 	CHECK(is_idle(pool, lost, 2 * STEP));
 }
 
+/* It is active without GPUs: its elements are looked at. */
+static void an_array_is_never_idle(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(1);
+	const struct idle_limits of_jobs = { .after_us[LEASE_JOB] = MINUTE };
+	struct lease *array = add_job(pool, 1, 1);
+
+	array->state = LEASE_ACTIVE;
+	array->since_us = NOW - HOUR;
+	array->job->is_array = true;
+	CHECK_INT(idle_judge(pool, array, &of_jobs, NOW), IDLE_NOTHING);
+	array->job->is_array = false;
+	CHECK_INT(idle_judge(pool, array, &of_jobs, NOW), IDLE_WARN);
+}
+
 int main(void)
 {
 	TEST(matrix);
@@ -247,5 +262,6 @@ int main(void)
 	TEST(moves_are_counted_in_a_window);
 	TEST(gaps_of_the_memory_are_no_moves);
 	TEST(no_evidence_no_idleness);
+	TEST(an_array_is_never_idle);
 	return tap_done();
 }

@@ -149,6 +149,85 @@ static void nobody_listens(void)
 		"enough GPUs are free, but the client that asked is not connected");
 }
 
+static const char *why_blocked(const struct pool *pool, const struct lease *lease)
+{
+	static struct verdict v;
+
+	v = queue_why(pool, lease, 0);
+	CHECK_INT(v.kind, VERDICT_NOT_FREE);
+	CHECK_STR(v.id, "queue.blocked");
+	return v.text;
+}
+
+static void the_blocked(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(1);
+	struct lease *lease = add_job(pool, 1, 1), *behind = add_job(pool, 1, 1);
+	struct job *job = lease->job;
+
+	job->is_array = true;
+	job->parallel = job->n_active = 5;
+	CHECK_STR(why_blocked(pool, lease), "5 of it are active, as many as may be at a time");
+	job->needs = calloc(2, sizeof(*job->needs));
+	job->needs[0].id = 41;
+	job->n_needs = 1;
+	CHECK_STR(why_blocked(pool, lease), "it starts after #41");
+	job->n_needs = 2;
+	CHECK_STR(why_blocked(pool, lease), "it starts after #41 and 1 more");
+	job->begin_us = UNTIL_1840;
+	CHECK_STR(why_blocked(pool, lease), "it is not to start before 18:40");
+	job->held = true;
+	CHECK_STR(why_blocked(pool, lease), "it is held until 'dibs resume 1'");
+	job->array = 42;
+	job->index = 7;
+	CHECK_STR(why_blocked(pool, lease), "it is held until 'dibs resume 42.7'");
+	CHECK_STR(why(pool, behind), "enough GPUs are free now"); /* nobody is ahead */
+}
+
+static void who_is_ahead_by_niceness(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(1);
+	struct lease *lease = add_job(pool, 1, 1), *nicer = add_job(pool, 1, 1);
+
+	nicer->job->nice = 1;
+	CHECK_STR(why(pool, lease), "enough GPUs are free now");
+	lease->job->nice = 2;
+	CHECK_STR(why(pool, lease), "enough GPUs are free, but uid 1002 (job #2) is ahead in the "
+				    "queue");
+}
+
+static void shared_cards(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(2); /* of 81920 MiB */
+	struct lease *alone, *share;
+
+	add_active(pool, LEASE_RUN, 1, TIME_NEVER)->request.share_mib = 40000;
+	add_active(pool, LEASE_RUN, 1, UNTIL_1840)->request.share_mib = 30000;
+	alone = add_waiting(pool, 1, 1, HOUR);
+	CHECK_STR(why(pool, alone),
+		"GPU 0 is shared by uid 1001 (run #1) and uid 1002 (run #2, until 18:40)");
+	alone->state = LEASE_ENDED;
+	share = add_share(pool, 11920, 1, HOUR);
+	CHECK_STR(why(pool, share), "enough GPUs are free now");
+	share->request.share_mib = 11921;
+	CHECK_STR(why(pool, share),
+		"GPU 0 is shared by uid 1001 (run #1) and uid 1002 (run #2, until 18:40)");
+	share->eligible = set_of(3);
+	CHECK_STR(why(pool, share), "enough GPUs are free now");
+	share->request.count = 2;
+	CHECK_STR(why(pool, share),
+		"1 of the 2 GPUs asked for has 11921 MiB left; the others are leased by uid 1001 "
+		"(run #1) and uid 1002 (run #2, until 18:40)");
+	add_active(pool, LEASE_HOLD, 2, TIME_NEVER);
+	CHECK_STR(why(pool, share),
+		"none of the 2 GPUs that would do has 11921 MiB left; they are leased by uid 1001 "
+		"(run #1), uid 1002 (run #2, until 18:40) and uid 1005 (hold #5)");
+	share->request.share_mib = 1000; /* room beside those, but not beside that one */
+	CHECK_STR(why(pool, share),
+		"1 of the 2 GPUs asked for has 1000 MiB left; the others are leased by uid 1005 "
+		"(hold #5)");
+}
+
 int main(void)
 {
 	setenv("TZ", "UTC", 1);
@@ -161,5 +240,8 @@ int main(void)
 	TEST(not_given_back);
 	TEST(those_ahead);
 	TEST(nobody_listens);
+	TEST(the_blocked);
+	TEST(who_is_ahead_by_niceness);
+	TEST(shared_cards);
 	return tap_done();
 }
