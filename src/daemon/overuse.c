@@ -11,14 +11,16 @@
 #include "policy/overuse.h"
 #include "priv/terminal.h"
 
+#define TEXT_SIZE 200
+
 /* "job 42 uses 9216 MiB of GPU 3, its share is 8192 MiB" */
 static void describe(const struct manager *m, const struct lease *lease, const struct overuse *over,
-	char dst[EVENT_DETAIL_SIZE])
+	char dst[TEXT_SIZE])
 {
 	char label[LEASE_LABEL_SIZE];
 
 	lease_label(lease, label);
-	snprintf(dst, EVENT_DETAIL_SIZE,
+	snprintf(dst, TEXT_SIZE,
 		"%s %s uses %" PRIu64 " MiB of GPU %d, its share is %" PRIu64 " MiB",
 		lease_kind_to_string(lease->kind), label, over->used_mib,
 		m->pool->gpus[over->slot].index, lease->request.share_mib);
@@ -26,7 +28,7 @@ static void describe(const struct manager *m, const struct lease *lease, const s
 
 static void warn(struct manager *m, const struct lease *lease, const struct overuse *over)
 {
-	char text[EVENT_DETAIL_SIZE], detail[EVENT_DETAIL_SIZE + 64], grace[DURATION_TEXT_SIZE];
+	char text[TEXT_SIZE], detail[EVENT_DETAIL_SIZE], grace[DURATION_TEXT_SIZE];
 
 	describe(m, lease, over, text);
 	format_duration(grace, m->config->share_grace_us);
@@ -40,7 +42,7 @@ static void warn(struct manager *m, const struct lease *lease, const struct over
 
 static void judge(struct manager *m, struct lease *lease, int64_t now_us)
 {
-	char detail[EVENT_DETAIL_SIZE];
+	char detail[TEXT_SIZE];
 	struct overuse over;
 
 	switch (overuse_judge(m->pool, lease, m->config->share_grace_us, now_us, &over)) {
