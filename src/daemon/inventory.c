@@ -16,6 +16,7 @@
 #include "daemon/openers.h"
 #include "daemon/overuse.h"
 #include "daemon/server.h"
+#include "daemon/usage.h"
 #include "policy/admit.h"
 #include "priv/process.h"
 
@@ -256,6 +257,7 @@ void inventory_take(struct manager *m, struct sample *sample)
 	openers_look(m);
 	foreign_look(m);
 	overuse_look(m);
+	usage_sample(m, sample->error[0] == '\0');
 	idle_look(m, sample->error[0] == '\0');
 	after = usable(m);
 	if (memcmp(&before, &after, sizeof(after)) != 0)
