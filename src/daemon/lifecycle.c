@@ -18,6 +18,7 @@
 #include "daemon/watch.h"
 #include "policy/admit.h"
 #include "policy/queue.h"
+#include "policy/slice.h"
 #include "policy/transition.h"
 #include "priv/process.h"
 
@@ -196,6 +197,17 @@ static int64_t deserted_at(const struct manager *m, const struct lease *lease)
 	return watch_of(lease)->left ? lease->submitted_us : m->reattach_until_us;
 }
 
+/* Who has had its slice gives way to those who wait. */
+static void switch_overdue(struct manager *m, int64_t now_us)
+{
+	struct lease *overdue[GPU_MAX];
+	size_t n = slice_overdue(
+		m->pool, now_us, m->config->jobs_time_slice_us, overdue, ELEMENTSOF(overdue));
+
+	for (size_t i = 0; i < n; i++)
+		lifecycle_switch(m, overdue[i], LEASE_END_LIMIT);
+}
+
 void lifecycle_due(struct manager *m)
 {
 	int64_t now_us = clock_now(&m->clock);
@@ -243,11 +255,13 @@ void lifecycle_due(struct manager *m)
 			break;
 		}
 	}
+	switch_overdue(m, now_us);
 }
 
 int64_t lifecycle_next(const struct manager *m)
 {
-	int64_t now_us = clock_now(&m->clock), next_us = TIME_NEVER;
+	int64_t now_us = clock_now(&m->clock);
+	int64_t next_us = slice_next(m->pool, now_us, m->config->jobs_time_slice_us);
 
 	for (size_t i = 0; i < m->pool->n_leases; i++) {
 		const struct lease *lease = m->pool->leases[i];

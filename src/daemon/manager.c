@@ -23,6 +23,7 @@
 #include "daemon/hook.h"
 #include "daemon/inventory.h"
 #include "daemon/job.h"
+#include "daemon/job_limits.h"
 #include "daemon/lifecycle.h"
 #include "daemon/openers.h"
 #include "daemon/prune.h"
@@ -119,6 +120,7 @@ static int reload(struct manager *m, struct error *err)
 		log_warning("%s takes effect at the next start", restart);
 	config_free(m->config);
 	m->config = TAKE_PTR(config);
+	job_limits_prepare(m);
 	guard_reload(m);
 	prune_start(m);
 	batch_want_pass(m);
@@ -240,6 +242,8 @@ static int open_all(struct manager *m, const struct manager_options *options, st
 		r = usage_new(m, &m->usage, err);
 	if (r >= 0)
 		r = open_cgroups(m, cgroup_root, err);
+	if (r >= 0)
+		job_limits_prepare(m);
 	if (r >= 0)
 		r = server_new(m, socket, &m->server, err);
 	if (r >= 0)

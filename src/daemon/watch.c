@@ -16,6 +16,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/job.h"
+#include "daemon/job_limits.h"
 #include "daemon/lifecycle.h"
 #include "priv/cgroup.h"
 #include "priv/devfilter.h"
@@ -192,6 +193,8 @@ static int enter_cgroup(struct lease *lease)
 		r = cgroup_watch_new(watch->manager, lease->id, lease->cgroup);
 	if (r >= 0 && devfilter_cgroup_id(lease->cgroup, &watch->cgroup_id) < 0)
 		watch->cgroup_id = 0;
+	if (r >= 0 && lease->job)
+		job_limits_set(watch->manager, lease);
 	if (r >= 0 && lease->kind == LEASE_RUN && cgroup_populated(lease->cgroup) != 1)
 		r = attach_leader(lease);
 	return r;

@@ -90,6 +90,7 @@ static void bind_job(
 	row_put_int(row, job->array);
 	row_put_int(row, job->index);
 	row_put_int(row, job->restarts);
+	row_put_int(row, job->pinned);
 	row_put_int(row, job->suspended);
 	row_put_text(row, job_then_to_string(job->then));
 	row_put_int(row, job->warned);
@@ -125,6 +126,7 @@ static void read_job(struct row *row, struct job *job)
 	job->array = row_get_int(row);
 	job->index = row_get_int(row);
 	job->restarts = (unsigned)row_get_int(row);
+	job->pinned = row_get_int(row) != 0;
 	job->suspended = row_get_int(row) != 0;
 	job->then = row_get_enum(row, job_then_from_string(row_get_text(row)));
 	job->warned = row_get_int(row) != 0;

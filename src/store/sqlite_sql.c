@@ -16,7 +16,7 @@
 #define JOB_COLUMNS                                                                               \
 	"lease, name, on_limit, grace_us, warn_signal, warn_us, nice, retries, needs, begin_us, " \
 	"held, is_array, pending, parallel, n_active, n_ok, n_failed, array_id, array_index, "    \
-	"restarts, suspended, job_then, warned, exit_status, exit_signal, reason, log, log_offset"
+	"restarts, pinned, suspended, job_then, warned, exit_status, exit_signal, reason, log, log_offset"
 /* The columns of a job are NULL for what is none. */
 #define LEASES                         \
 	LEASE_COLUMNS ", " JOB_COLUMNS \
@@ -65,7 +65,7 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 	[STATEMENT_PUT_JOB] =
 		"INSERT INTO job (" JOB_COLUMNS
 		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, "
-		"$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28) "
+		"$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29) "
 		"ON CONFLICT (lease) DO UPDATE SET name = excluded.name, "
 		"on_limit = excluded.on_limit, grace_us = excluded.grace_us, "
 		"warn_signal = excluded.warn_signal, warn_us = excluded.warn_us, "
@@ -75,7 +75,7 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 		"parallel = excluded.parallel, n_active = excluded.n_active, "
 		"n_ok = excluded.n_ok, n_failed = excluded.n_failed, "
 		"array_id = excluded.array_id, array_index = excluded.array_index, "
-		"restarts = excluded.restarts, suspended = excluded.suspended, "
+		"restarts = excluded.restarts, pinned = excluded.pinned, suspended = excluded.suspended, "
 		"job_then = excluded.job_then, warned = excluded.warned, "
 		"exit_status = excluded.exit_status, exit_signal = excluded.exit_signal, "
 		"reason = excluded.reason, log = excluded.log, log_offset = excluded.log_offset",

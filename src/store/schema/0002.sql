@@ -53,6 +53,8 @@ CREATE TABLE job (
 	array_id    BIGINT NOT NULL,
 	array_index BIGINT NOT NULL,
 	restarts    BIGINT NOT NULL,
+	-- Its list of GPUs is there only because it is suspended.
+	pinned      BIGINT NOT NULL,
 	suspended   BIGINT NOT NULL,
 	job_then    TEXT NOT NULL,
 	warned      BIGINT NOT NULL,
