@@ -272,8 +272,11 @@ def test_it_waits_outside_of_the_cgroup(place):
 
 def test_without_a_cgroup_signals_are_handed_on(place):
     with reading(place.fifo("up")) as read:
-        job = place.start("trap 'echo usr1 >up' USR1; trap 'kill $!; echo term >up; exit 9' TERM; echo up >up; "
-                          "while :; do sleep 1000 & wait; done")
+        program = ("import signal\nup = open('up', 'w', buffering=1)\n"
+                   "wanted = {signal.SIGUSR1, signal.SIGTERM}\nsignal.pthread_sigmask(signal.SIG_BLOCK, wanted)\n"
+                   "print('up', file=up)\nassert signal.sigwait(wanted) == signal.SIGUSR1\nprint('usr1', file=up)\n"
+                   "assert signal.sigwait(wanted) == signal.SIGTERM\nprint('term', file=up)\nexit(9)")
+        job = place.start(["/usr/bin/python3", "-c", program])
         assert read() == b"up\n"
         job.process.send_signal(signal.SIGUSR1)
         assert read() == b"usr1\n"
@@ -432,11 +435,11 @@ def test_a_fork_bomb_stays_within_its_limit(place):
 
 
 def test_descriptors_and_session(place):
-    place.run(["bash", "-c", "ls -l /proc/$$/fd | sed -n 's/.* \\([0-9]* -> .*\\)/\\1/p'; ps -o sid= -p $$; echo $$"])
-    lines = place.log().splitlines()
-    fds = [line.split(" -> ") for line in lines[:-2]]
-    assert fds[0] == ["0", "/dev/null"] and [f[0] for f in fds if f[0] != "255"] == ["0", "1", "2"]
-    assert lines[-2].strip() == lines[-1]
+    program = ("import os\nfor fd in range(256):\n    try: print(fd, os.readlink(f'/proc/self/fd/{fd}'))\n"
+               "    except FileNotFoundError: pass\nprint(os.getsid(0) == os.getpid())")
+    place.run(["/usr/bin/python3", "-c", program])
+    log = place.home / "dibs-1.log"
+    assert place.log().splitlines() == ["0 /dev/null", f"1 {log}", f"2 {log}", "True"]
 
 
 def test_a_directory_that_is_gone(place):
@@ -594,13 +597,18 @@ def test_a_pam_module_that_hangs(place, pam):
 
 def test_a_session_that_hangs_at_its_end(place, pam):
     """dibsd learns of the end before."""
+    hook = place.directory / "hook"
+    hook.write_text(f"#!/bin/sh\necho $$ >{place.fifo('up')}\nexec sleep 1000\n")
+    hook.chmod(0o755)
     service = pam("account required pam_permit.so", "session required pam_permit.so",
-                  "session optional pam_exec.so type=close_session /bin/sleep 1001")
-    job = place.start("exit 3", pam=service)
-    assert job.wait() == "exit 3" and job.process.poll() is None
-    job.process.kill()
-    for pid in pids_of("sleep", "1001"):
+                  f"session optional pam_exec.so type=close_session {hook}")
+    with reading(place.home / "up") as read:
+        job = place.start("exit 3", pam=service)
+        assert job.wait() == "exit 3"
+        pid = int(read())
+        assert job.process.poll() is None
         os.kill(pid, signal.SIGKILL)
+        wait_exit(job.process)
 
 
 def pids_of(*words):
