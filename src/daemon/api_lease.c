@@ -4,7 +4,7 @@
 #include <inttypes.h>
 
 #include "base/parse.h"
-#include "daemon/api.h"
+#include "daemon/api_ids.h"
 #include "daemon/batch.h"
 #include "daemon/lifecycle.h"
 #include "policy/admit.h"
@@ -217,13 +217,16 @@ static int extend(
 }
 
 struct show_parameters {
-	int64_t id;
+	int64_t id, index;
 };
 
 static const struct field show_fields[] = {
 	{ "id", FIELD_INT, offsetof(struct show_parameters, id), .required = true, .min = 1,
 		.max = INT64_MAX },
+	{ "index", FIELD_INT, offsetof(struct show_parameters, index), .max = INDICES_INDEX_MAX },
 };
+
+static const struct show_parameters show_defaults = { .index = -1 };
 
 static int append_event(const struct event *event, void *userdata)
 {
@@ -233,26 +236,29 @@ static int append_event(const struct event *event, void *userdata)
 static int show(struct manager *m, struct connection *c, const void *parameters, struct error *err)
 {
 	const struct show_parameters *p = parameters;
-	const struct store_ops *ops = m->store->ops;
-	const struct lease *lease = api_find_lease(m, p->id);
+	const struct job_address address = { p->id, p->index };
+	const struct lease *lease = api_find_address(m, &address);
 	_cleanup_(lease_freep) struct lease *stored = NULL;
 	_cleanup_(json_decrefp) json_t *events = json_array();
 	int r;
 
 	if (!lease) {
-		r = ops->get_lease(m->store, m->pool, p->id, &stored, err);
+		r = api_find_ended(m, &address, &stored, err);
 		if (r < 0)
 			return r;
 		lease = stored;
 	}
 	if (!lease) {
-		struct verdict v = verdict_make(VERDICT_INVALID, "lease.unknown",
-			"there never was a lease #%" PRId64, p->id);
+		struct verdict v = p->index < 0
+					   ? verdict_make(VERDICT_INVALID, "lease.unknown",
+						     "there never was a lease #%" PRId64, p->id)
+					   : api_unknown_address(&address);
 
 		connection_refuse(c, &v);
 		return 0;
 	}
-	r = ops->events_of_lease(m->store, p->id, EVENTS_MAX, append_event, events, err);
+	r = m->store->ops->events_of_lease(
+		m->store, lease->id, EVENTS_MAX, append_event, events, err);
 	if (r < 0)
 		return r;
 	connection_reply(
@@ -266,6 +272,6 @@ const struct method api_lease_methods[] = {
 	{ "org.dibs.Extend", false, true, extend_fields, ELEMENTSOF(extend_fields),
 		sizeof(struct extend_parameters), NULL, extend },
 	{ "org.dibs.Show", false, false, show_fields, ELEMENTSOF(show_fields),
-		sizeof(struct show_parameters), NULL, show },
+		sizeof(struct show_parameters), &show_defaults, show },
 	{ 0 },
 };
