@@ -69,11 +69,13 @@ struct attempt *attempt_free(struct attempt *attempt)
 	return NULL;
 }
 
-bool job_runs(const struct lease *lease)
+bool job_runs(const struct manager *m, const struct lease *lease)
 {
-	const struct attempt *attempt = watch_of(lease)->attempt;
+	_cleanup_(record_clear) struct record record = { 0 };
 
-	return attempt && attempt->running && !attempt->over;
+	return record_read(m->jobs->directory, lease->id, lease->job->restarts, &record, NULL) >=
+		       0 &&
+	       record.running && record.end == RECORD_NONE;
 }
 
 void job_describe_end(const struct job *job, char *dst, size_t size)

@@ -43,8 +43,8 @@ void job_bury(struct manager *m, struct lease *lease);
 /* Grace is over: kills what there is of it, its supervisor too if the command did not run yet. */
 void job_kill(struct manager *m, struct lease *lease);
 
-/* Was its command executed, and has not ended? */
-bool job_runs(const struct lease *lease);
+/* Was its command executed, and has not ended, by its record? */
+bool job_runs(const struct manager *m, const struct lease *lease);
 
 /* How it ended, in words: "exit status 1", "signal 9", or its reason. */
 void job_describe_end(const struct job *job, char *dst, size_t size);

@@ -71,7 +71,8 @@ struct verdict suspend_check(const struct manager *m, const struct lease *lease)
 	if (!m->config->jobs_checkpoint)
 		return refuse(lease, "suspend.off",
 			"this site does not allow it ([jobs] checkpoint is not set in dibs.conf)");
-	if (!lease->job || lease->job->is_array || lease->state != LEASE_ACTIVE || !job_runs(lease))
+	if (!lease->job || lease->job->is_array || lease->state != LEASE_ACTIVE ||
+		!job_runs(m, lease))
 		return refuse(lease, "suspend.not-running", "it is not running");
 	if (!m->root || !lease->cgroup || cgroup_populated(lease->cgroup) <= 0)
 		return refuse(lease, "suspend.cgroup",
