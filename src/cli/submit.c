@@ -114,9 +114,11 @@ size_t submit_size(json_t *parameters)
 	return size;
 }
 
+/* With PWD as it will be: programs that are no shell read it, too. */
 static int put_environment(struct submission *s, struct error *err)
 {
-	size_t size = submit_size(s->parameters);
+	_cleanup_(freep) char *pwd = text_format("PWD=%s", wire_text(s->parameters, "directory"));
+	size_t size = submit_size(s->parameters) + (pwd ? strlen(pwd) : 0);
 	json_t *array;
 
 	if (size > SUBMIT_SPEC_MAX)
@@ -125,7 +127,10 @@ static int put_environment(struct submission *s, struct error *err)
 	if (submit_environment(
 		    environ, &s->cli->args, SUBMIT_SPEC_MAX - size, &array, &s->notes, err) < 0)
 		return -EINVAL;
-	return put(s, "environment", array, err);
+	if (put(s, "environment", array, err) < 0 || !pwd ||
+		json_array_insert_new(array, 0, json_string(pwd)) < 0)
+		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+	return 0;
 }
 
 static int collect(struct submission *s, struct error *err)
