@@ -218,18 +218,34 @@ static int start(struct supervisor *s, struct error *err)
 
 /* --- while it runs --- */
 
-/* Those that reach us are for the job; all are blocked from the beginning, so that none is lost. */
+static const int signals_handed_on[] = { SIGTERM, SIGCONT, SIGUSR1, SIGUSR2, SIGINT, SIGHUP,
+	SIGQUIT };
+
+static void do_nothing(int sig)
+{
+}
+
+/* What reaches us before there is a job is for nobody. By handlers, which exec resets: what is
+ * blocked or ignored would stay so in what PAM modules start. */
+static void disregard_signals(void)
+{
+	struct sigaction action = { .sa_handler = do_nothing, .sa_flags = SA_RESTART };
+
+	for (size_t i = 0; i < ELEMENTSOF(signals_handed_on); i++)
+		sigaction(signals_handed_on[i], &action, NULL);
+	action.sa_flags = 0;
+	sigaction(SIGPIPE, &action, NULL);
+	sigaction(SIGXFSZ, &action, NULL);
+}
+
+/* What reaches us from now on is for the job: none is lost. */
 static void block_signals(sigset_t *ret)
 {
-	static const int signals[] = { SIGCHLD, SIGTERM, SIGCONT, SIGUSR1, SIGUSR2, SIGINT, SIGHUP,
-		SIGQUIT };
-
 	sigemptyset(ret);
-	for (size_t i = 0; i < ELEMENTSOF(signals); i++)
-		sigaddset(ret, signals[i]);
+	sigaddset(ret, SIGCHLD);
+	for (size_t i = 0; i < ELEMENTSOF(signals_handed_on); i++)
+		sigaddset(ret, signals_handed_on[i]);
 	sigprocmask(SIG_BLOCK, ret, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
 }
 
 static void await_end(const struct supervisor *s, const sigset_t *signals, siginfo_t *ret)
@@ -286,7 +302,7 @@ static int run(struct supervisor *s, struct error *err)
 	siginfo_t end;
 	int r;
 
-	block_signals(&signals);
+	disregard_signals();
 	r = watchdog_init(&s->watchdog, err);
 	if (r < 0)
 		return r;
@@ -294,6 +310,7 @@ static int run(struct supervisor *s, struct error *err)
 	watchdog_arm(&s->watchdog, s->order.start_timeout_us);
 	protect(s);
 	r = prepare(s, err);
+	block_signals(&signals);
 	if (r >= 0)
 		r = start(s, err);
 	watchdog_arm(&s->watchdog, 0);
