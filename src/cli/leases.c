@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What is done to a lease that exists: extend, give, shrink, release. */
 #include <errno.h>
-#include <pwd.h>
 
 #include "base/clock.h"
 #include "base/parse.h"
@@ -42,18 +41,6 @@ enum client_exit verb_extend(struct cli *cli)
 	return print_lease(reply, "");
 }
 
-/* The number of a user, by name or number. */
-static bool find_user(const char *name, uint32_t *ret)
-{
-	const struct passwd *pw = getpwnam(name);
-	uint64_t uid;
-
-	if (!pw && parse_uint(name, 0, UINT32_MAX - 1, &uid) < 0)
-		return false;
-	*ret = pw ? pw->pw_uid : (uint32_t)uid;
-	return true;
-}
-
 enum client_exit verb_give(struct cli *cli)
 {
 	_cleanup_(json_decrefp) json_t *parameters = NULL, *reply = NULL;
@@ -65,7 +52,7 @@ enum client_exit verb_give(struct cli *cli)
 	exit = job_find(cli, cli->args.words[0], &id);
 	if (exit != EXIT_OK)
 		return exit;
-	if (!find_user(cli->args.words[1], &uid))
+	if (!people_find(cli->args.words[1], &uid))
 		return complain(EXIT_INVALID, "there is no user '%s'", cli->args.words[1]);
 	parameters = json_pack("{sI sI}", "id", (json_int_t)id, "uid", (json_int_t)uid);
 	exit = cli_call(cli, "org.dibs.Give", parameters, &reply);

@@ -5,12 +5,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/macro.h"
+#include "base/parse.h"
 #include "base/text.h"
 
 const char *people_name(struct people *people, int64_t uid)
@@ -68,4 +68,15 @@ void people_rename(struct people *people, char *dst, size_t size, const char *te
 	}
 	dst[n] = '\0';
 	text_sanitize(dst); /* a character may have been cut */
+}
+
+bool people_find(const char *name, uint32_t *ret)
+{
+	const struct passwd *pw = getpwnam(name);
+	uint64_t uid;
+
+	if (!pw && parse_uint(name, 0, UINT32_MAX - 1, &uid) < 0)
+		return false;
+	*ret = pw ? pw->pw_uid : (uint32_t)uid;
+	return true;
 }

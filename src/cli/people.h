@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,3 +26,6 @@ const char *people_name(struct people *people, int64_t uid);
 
 /* Copies text with every "uid 1000" replaced by the name of that user. What does not fit is cut. */
 void people_rename(struct people *people, char *dst, size_t size, const char *text);
+
+/* The number of a user, by name or number. */
+bool people_find(const char *name, uint32_t *ret);

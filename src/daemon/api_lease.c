@@ -7,6 +7,7 @@
 #include "daemon/api_ids.h"
 #include "daemon/batch.h"
 #include "daemon/lifecycle.h"
+#include "daemon/usage.h"
 #include "policy/admit.h"
 #include "policy/transition.h"
 #include "proto/view.h"
@@ -239,7 +240,7 @@ static int show(struct manager *m, struct connection *c, const void *parameters,
 	const struct job_address address = { p->id, p->index };
 	const struct lease *lease = api_find_address(m, &address);
 	_cleanup_(lease_freep) struct lease *stored = NULL;
-	_cleanup_(json_decrefp) json_t *events = json_array();
+	_cleanup_(json_decrefp) json_t *events = json_array(), *view = NULL;
 	int r;
 
 	if (!lease) {
@@ -261,8 +262,11 @@ static int show(struct manager *m, struct connection *c, const void *parameters,
 		m->store, lease->id, EVENTS_MAX, append_event, events, err);
 	if (r < 0)
 		return r;
-	connection_reply(
-		c, json_pack("{s:o, s:O}", "lease", api_view_lease(m, lease), "events", events));
+	view = api_view_lease(m, lease);
+	r = usage_show(m, lease, view, err);
+	if (r < 0)
+		return r;
+	connection_reply(c, json_pack("{s:O, s:O}", "lease", view, "events", events));
 	return 0;
 }
 
