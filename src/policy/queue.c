@@ -13,8 +13,8 @@
  *
  * A card that is shared is, for those who want it alone, held until the last of its sharers ends.
  * Who wants a share may join at once if there is room, but by the same rule as everybody: whoever
- * claimed the card gets it in time. Without room, the first of the sharers to end might make some,
- * so that is the moment from which it is claimed.
+ * claimed the card gets it in time. Without room, they claim it from when enough of the sharers
+ * have ended.
  *
  * Speed: a bound is always the end of some lease, so there are few different times. They are
  * sorted once, GPUs carry ranks instead of times, and the moment at which n of them are available
@@ -23,13 +23,16 @@
  */
 #include "policy/queue.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "policy/pick.h"
 
-/* Now, when each GPU comes back, when a part of it does, when it is claimed, never. */
-#define RANKS (3 * GPU_MAX + 2)
+#define SHARES 16 /* whose ends are known of a card; further ones count as ending with the last */
+
+/* Now, when each GPU comes back, when its shares do, when it is claimed, never. */
+#define RANKS ((2 + SHARES) * GPU_MAX + 2)
 #define MEMOS 256 /* power of two */
 
 /* What decides how a blocked request is treated. */
@@ -46,6 +49,14 @@ struct memo {
 	uint64_t version;
 };
 
+/* Who shares a card: the earliest end first. */
+struct shares {
+	uint64_t room_mib; /* that is left */
+	unsigned n;
+	int64_t end_us[SHARES];
+	uint64_t mib[SHARES];
+};
+
 struct pass {
 	const struct pool *pool;
 	int64_t now_us;
@@ -55,18 +66,17 @@ struct pass {
 	struct gpu_set shared;  /* usable, held by leases with shares only, nothing revoked */
 	struct gpu_set open;    /* free, or shared with room left, and not claimed from now on */
 
-	uint64_t room_mib[GPU_MAX]; /* shared: what is left */
-	int64_t avail_us[GPU_MAX];  /* when it could come back at the earliest */
-	int64_t part_us[GPU_MAX];   /* shared: when the first of the shares could */
-	int64_t claim_us[GPU_MAX];  /* from when on somebody ahead wants it */
+	int64_t avail_us[GPU_MAX]; /* when it could come back at the earliest */
+	int64_t claim_us[GPU_MAX]; /* from when on somebody ahead wants it */
 
 	/* The same as ranks in times_us, which rises: [0] is now, [never] is TIME_NEVER. */
 	int64_t times_us[RANKS];
 	unsigned never;
-	uint16_t avail[GPU_MAX], part[GPU_MAX], claim[GPU_MAX];
+	uint16_t avail[GPU_MAX], claim[GPU_MAX];
 
 	uint64_t version; /* of free and claims; > 0 */
 	struct memo memos[MEMOS];
+	struct shares shares[GPU_MAX]; /* of those in shared; the others are not initialised */
 };
 
 static int64_t time_add(int64_t at_us, int64_t us)
@@ -109,7 +119,8 @@ static void rank_times(struct pass *pass)
 		pass->times_us[n++] = pass->claim_us[slot];
 	}
 	gpu_set_foreach (slot, &pass->shared)
-		pass->times_us[n++] = pass->part_us[slot];
+		for (unsigned i = 0; i < pass->shares[slot].n; i++)
+			pass->times_us[n++] = pass->shares[slot].end_us[i];
 	pass->times_us[n++] = TIME_NEVER;
 	qsort(pass->times_us, n, sizeof(*pass->times_us), compare_times);
 	for (unsigned i = 1; i < n; i++)
@@ -120,8 +131,6 @@ static void rank_times(struct pass *pass)
 		pass->avail[slot] = rank_of(pass, pass->avail_us[slot]);
 		pass->claim[slot] = rank_of(pass, pass->claim_us[slot]);
 	}
-	gpu_set_foreach (slot, &pass->shared)
-		pass->part[slot] = rank_of(pass, pass->part_us[slot]);
 	pass->version++;
 }
 
@@ -133,19 +142,40 @@ static int64_t earliest_end(const struct lease *lease, int64_t now_us)
 	return MAX(lease->until_us, now_us);
 }
 
+static void add_share(struct shares *shares, uint64_t mib, int64_t end_us)
+{
+	unsigned at = shares->n;
+
+	shares->room_mib -= MIN(mib, shares->room_mib);
+	if (at == SHARES) {
+		at--;
+		mib += shares->mib[at];
+		end_us = MIN(end_us, shares->end_us[at]);
+		shares->n--;
+	}
+	for (; at > 0 && shares->end_us[at - 1] > end_us; at--) {
+		shares->end_us[at] = shares->end_us[at - 1];
+		shares->mib[at] = shares->mib[at - 1];
+	}
+	shares->end_us[at] = end_us;
+	shares->mib[at] = mib;
+	shares->n++;
+}
+
 /* A lease with shares that can end then has these GPUs, which are shared or free. */
 static void add_sharer(struct pass *pass, const struct gpu_set *gpus, uint64_t mib, int64_t end_us)
 {
 	gpu_set_foreach (slot, gpus) {
+		struct shares *shares = &pass->shares[slot];
+
 		if (!gpu_set_has(&pass->shared, slot)) {
 			gpu_set_add(&pass->shared, slot);
-			pass->room_mib[slot] = (uint64_t)MAX(pass->pool->gpus[slot].memory_mib, 0);
-			pass->part_us[slot] = end_us;
+			shares->n = 0;
+			shares->room_mib = (uint64_t)MAX(pass->pool->gpus[slot].memory_mib, 0);
 		}
-		pass->room_mib[slot] -= MIN(mib, pass->room_mib[slot]);
+		add_share(shares, mib, end_us);
 		pass->avail_us[slot] = MAX(pass->avail_us[slot], end_us);
-		pass->part_us[slot] = MIN(pass->part_us[slot], end_us);
-		if (pass->room_mib[slot] == 0)
+		if (shares->room_mib == 0)
 			gpu_set_remove(&pass->open, slot);
 	}
 }
@@ -178,7 +208,7 @@ static void pass_init(struct pass *pass, const struct pool *pool, int64_t now_us
 {
 	struct gpu_set held = { 0 };
 
-	memset(pass, 0, sizeof(*pass));
+	memset(pass, 0, offsetof(struct pass, shares));
 	pass->pool = pool;
 	pass->now_us = now_us;
 	for (unsigned slot = 0; slot < pool->n_gpus; slot++) {
@@ -203,12 +233,23 @@ static void pass_init(struct pass *pass, const struct pool *pool, int64_t now_us
 	rank_times(pass);
 }
 
-/* The rank of the moment from which shape could have the GPU, but for those who claim it. */
+/* The rank of the moment from which a card has room for a share. */
+static unsigned room_from(const struct pass *pass, const struct shares *shares, uint64_t mib)
+{
+	uint64_t room_mib = shares->room_mib;
+	unsigned gone = 0;
+
+	while (room_mib < mib && gone < shares->n)
+		room_mib += shares->mib[gone++];
+	return gone > 0 ? rank_of(pass, shares->end_us[gone - 1]) : 0;
+}
+
+/* The same for shape and a GPU, but for those who claim it. */
 static unsigned available(const struct pass *pass, unsigned slot, const struct shape *shape)
 {
 	if (shape->share_mib == 0 || !gpu_set_has(&pass->shared, slot))
 		return pass->avail[slot];
-	return pass->room_mib[slot] >= shape->share_mib ? 0 : pass->part[slot];
+	return room_from(pass, &pass->shares[slot], shape->share_mib);
 }
 
 /* Is there anything of it for shape, now? */
@@ -217,7 +258,7 @@ static bool has_room(const struct pass *pass, unsigned slot, const struct shape 
 	if (gpu_set_has(&pass->free, slot))
 		return true;
 	return shape->share_mib > 0 && gpu_set_has(&pass->shared, slot) &&
-	       pass->room_mib[slot] >= shape->share_mib;
+	       pass->shares[slot].room_mib >= shape->share_mib;
 }
 
 /* If shape has the GPU from that rank on, does it give it back before those who claim it? */
@@ -304,7 +345,7 @@ static unsigned take_fullest(const struct pass *pass, struct gpu_set *gpus)
 	unsigned fullest = gpu_set_next(gpus, 0);
 
 	gpu_set_foreach (slot, gpus)
-		if (pass->room_mib[slot] < pass->room_mib[fullest])
+		if (pass->shares[slot].room_mib < pass->shares[fullest].room_mib)
 			fullest = slot;
 	gpu_set_remove(gpus, fullest);
 	return fullest;
