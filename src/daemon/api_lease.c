@@ -249,6 +249,9 @@ static int show(struct manager *m, struct connection *c, const void *parameters,
 			return r;
 		lease = stored;
 	}
+	/* It has ended, in memory only so far. */
+	if (!lease && p->index < 0)
+		lease = pool_find(m->pool, p->id);
 	if (!lease) {
 		struct verdict v = p->index < 0
 					   ? verdict_make(VERDICT_INVALID, "lease.unknown",

@@ -8,24 +8,52 @@
 #include "dibs-config.h"
 #include "proto/view.h"
 
+static int by_id(const void *a, const void *b)
+{
+	const struct lease *const *x = a, *const *y = b;
+
+	return ((*x)->id > (*y)->id) - ((*x)->id < (*y)->id);
+}
+
+/* pool_position of all leases, in their order, at the price of one: the caller frees. NULL without
+ * memory. */
+static size_t *positions(const struct pool *pool)
+{
+	size_t *ranks = calloc(pool->n_leases + 1, sizeof(*ranks)), n, rank = 0;
+	_cleanup_(freep) struct lease **queue = NULL;
+
+	if (!ranks || pool_queue(pool, &queue, &n) < 0) {
+		free(ranks);
+		return NULL;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct lease **lease = bsearch(
+			&queue[i], pool->leases, pool->n_leases, sizeof(struct lease *), by_id);
+
+		if (!pool_blocked(pool, queue[i], 0, 0, NULL))
+			ranks[lease - pool->leases] = ++rank;
+	}
+	return ranks;
+}
+
 json_t *api_status(const struct manager *m)
 {
 	const struct pool *pool = m->pool;
+	_cleanup_(freep) size_t *ranks = positions(pool);
 	int64_t offset_us = clock_to_wall_offset(&m->clock);
-	json_t *leases = json_array();
 	struct gpu_set gpus = { 0 };
-	size_t position = 0;
+	json_t *leases;
 
+	if (!ranks)
+		return NULL;
+	leases = json_array();
 	for (unsigned slot = 0; slot < pool->n_gpus; slot++)
 		gpu_set_add(&gpus, slot);
 	for (size_t i = 0; i < pool->n_leases; i++) {
 		const struct lease *lease = pool->leases[i];
-		bool waits = lease->state == LEASE_WAITING;
 
-		position += waits;
 		if (lease->state != LEASE_ENDED)
-			json_array_append_new(
-				leases, view_lease(pool, lease, waits ? position : 0, offset_us));
+			json_array_append_new(leases, view_lease(pool, lease, ranks[i], offset_us));
 	}
 	return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:o, s:o}", "host", m->host, "version",
 		DIBS_VERSION, "guard", guard_mode_to_string(guard_mode(m)), "guard_method",

@@ -30,6 +30,7 @@
 #include "daemon/job_order.h"
 #include "daemon/job_suspend.h"
 #include "daemon/lifecycle.h"
+#include "daemon/server.h"
 #include "daemon/suspend.h"
 #include "daemon/watch.h"
 #include "dibs-config.h"
@@ -184,18 +185,20 @@ static void take_loss(struct manager *m, struct lease *lease, const char *reason
 }
 
 /* What is known of the attempt as long as it goes on; the store learns of it with its end. */
-static void take_course(struct lease *lease, struct record *record)
+static void take_course(struct manager *m, struct lease *lease, struct record *record)
 {
 	struct job *job = lease->job;
 
 	watch_of(lease)->attempt->running = record->running;
 	lease->pid = record->pid;
 	lease->start_ticks = record->start_ticks;
-	if (!record->log || (job->log && strcmp(job->log, record->log) == 0))
+	if (!record->log || (job->log && strcmp(job->log, record->log) == 0 &&
+				    job->log_offset == record->log_offset))
 		return;
 	free(job->log);
 	job->log = TAKE_PTR(record->log);
 	job->log_offset = record->log_offset;
+	server_status_changed(m->server);
 }
 
 static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
@@ -236,7 +239,7 @@ void job_look(struct manager *m, struct lease *lease)
 			log_warning("job %" PRId64 ": %s", lease->id, err.text);
 			return;
 		}
-		take_course(lease, &record);
+		take_course(m, lease, &record);
 		if (record.end != RECORD_NONE)
 			take_end(m, lease, &record);
 		else if (!record.alive && !attempt->source)

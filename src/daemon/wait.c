@@ -114,6 +114,16 @@ static const struct field wait_fields[] = {
 		.max = IDS_MAX },
 };
 
+/* Has it ended, but in memory only? Then it is told after the commit, as if it went on. */
+static bool is_ending(const struct manager *m, const struct job_address *target)
+{
+	for (size_t i = 0; i < m->pool->n_leases; i++)
+		if (m->pool->leases[i]->state == LEASE_ENDED &&
+			is_meant(target, m->pool->leases[i]))
+			return true;
+	return false;
+}
+
 /* One that has ended already is told at once. */
 static int add(struct manager *m, struct connection *c, struct waits *waits,
 	const struct job_address *target, bool last, struct error *err)
@@ -129,6 +139,10 @@ static int add(struct manager *m, struct connection *c, struct waits *waits,
 	r = api_find_ended(m, target, &ended, err);
 	if (r < 0)
 		return r;
+	if (!ended && is_ending(m, target)) {
+		waits->targets[waits->n++] = *target;
+		return 0;
+	}
 	if (!ended)
 		return -ENOENT;
 	reply = json_pack("{s:o}", "lease", api_view_lease(m, ended));

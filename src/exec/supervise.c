@@ -321,6 +321,7 @@ static int run(struct supervisor *s, struct error *err)
 	if (r < 0)
 		log_error("job %" PRId64 ": cannot record its start: %s", s->order.id,
 			strerrordesc_np(-r));
+	write_all(s->tell, "running\n", 8);
 	await_end(s, &signals, &end);
 	return record_end(s, &end);
 }
