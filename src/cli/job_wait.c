@@ -12,16 +12,19 @@
 #include "cli/job.h"
 #include "cli/public.h"
 
+#define IDS_AT_ONCE 1000 /* as many as dibsd takes */
+
 struct waiting {
 	struct cli *cli;
 	struct client client;
 	json_t *ids;   /* borrowed: all */
+	size_t first;  /* of this round */
 	json_t *ended; /* owned: leases that have ended, by what people call them */
 	struct comeback comeback;
 	bool lost; /* dibsd went away */
 };
 
-/* Those that have not ended: a new array. NULL without memory. */
+/* Those of this round that have not ended: a new array. NULL without memory. */
 static json_t *ids_left(const struct waiting *w)
 {
 	_cleanup_(json_decrefp) json_t *left = json_array();
@@ -29,7 +32,8 @@ static json_t *ids_left(const struct waiting *w)
 	size_t i;
 
 	json_array_foreach (w->ids, i, id)
-		if (!json_object_get(w->ended, json_string_value(id)) &&
+		if (i >= w->first && i < w->first + IDS_AT_ONCE &&
+			!json_object_get(w->ended, json_string_value(id)) &&
 			json_array_append(left, id) < 0)
 			return NULL;
 	return TAKE_PTR(left);
@@ -60,10 +64,11 @@ static int ask_again(struct waiting *w, struct error *err)
 				  "back");
 	}
 	w->lost = true;
+	/* It is not there, does not listen yet, or its socket has not got its mode yet. */
 	do {
 		comeback_pause(&w->comeback);
 		r = ask(w, err);
-	} while (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET);
+	} while (r < 0 && r != -ENOMEM && r != -EMSGSIZE);
 	return r;
 }
 
@@ -145,15 +150,19 @@ static int sum_up(const struct waiting *w, json_t **ret)
 int job_wait(struct cli *cli, json_t *ids, json_t **ret)
 {
 	_cleanup_(json_decrefp) json_t *ended = json_object();
-	struct waiting w = { .cli = cli, .ids = ids, .ended = ended, .comeback.inotify = -1 };
+	struct waiting w = {
+		.cli = cli, .ids = ids, .ended = ended, .comeback.inotify = -1, .client.fd = -1
+	};
 	struct error err = { 0 };
 	enum client_exit exit;
-	int r = ask(&w, &err);
+	int r;
 
-	if (r < 0)
-		exit = complain_error(cli, r == -EMSGSIZE ? EXIT_INVALID : EXIT_UNREACHABLE, &err);
-	else
-		exit = follow(&w, &err);
+	do {
+		client_close(&w.client);
+		r = ask(&w, &err);
+		exit = r < 0 ? complain_error(cli, EXIT_UNREACHABLE, &err) : follow(&w, &err);
+		w.first += IDS_AT_ONCE;
+	} while (exit == EXIT_OK && w.first < json_array_size(ids));
 	comeback_end(&w.comeback);
 	client_close(&w.client);
 	return exit == EXIT_OK ? sum_up(&w, ret) : (int)exit;
