@@ -9,6 +9,8 @@
  *	             ends early
  *	mixed        types, lists, counts and limits as they come; a GPU that some of them want is
  *	             free, and one that nobody wants
+ *	jobs         batch jobs, half of them for shares of cards that are shared, some held, of
+ *	             several nicenesses and requeued: the queue has to be sorted
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -121,6 +123,30 @@ static struct pool *make_mixed(size_t n)
 	return pool;
 }
 
+/* Half of the cards are shared; each has room for less than most of them want. */
+static struct pool *make_jobs(size_t n)
+{
+	struct pool *pool = make_pool(~UINT64_C(1));
+
+	for (unsigned slot = 0; slot < GPUS; slot++)
+		pool->gpus[slot].memory_mib = 81920;
+	for (size_t i = 0; i < pool->n_leases; i += 2)
+		pool->leases[i]->request.share_mib = 70000;
+	for (size_t i = 0; i < n; i++) {
+		struct lease *lease = add_lease(pool, ~UINT64_C(1), 1 + (unsigned)random_below(4));
+
+		lease->kind = LEASE_JOB;
+		lease->job = job_new();
+		assert(lease->job);
+		lease->job->nice = random_below(10) ? 0 : (int)random_below(20);
+		lease->job->held = random_below(20) == 0;
+		lease->turn = random_below(10) ? 0 : (int64_t)(n + random_below(n));
+		lease->request.share_mib = random_below(2) ? 12000 + random_below(60000) : 0;
+		lease->request.duration_us = random_duration();
+	}
+	return pool;
+}
+
 static int64_t elapsed_ns(const struct timespec *from, const struct timespec *to)
 {
 	return (to->tv_sec - from->tv_sec) * INT64_C(1000000000) + to->tv_nsec - from->tv_nsec;
@@ -157,7 +183,7 @@ int main(void)
 		const char *name;
 		struct pool *(*make)(size_t n);
 	} shapes[] = { { "compete", make_compete }, { "adversarial", make_adversarial },
-		{ "mixed", make_mixed } };
+		{ "mixed", make_mixed }, { "jobs", make_jobs } };
 
 	for (size_t i = 0; i < ELEMENTSOF(shapes); i++)
 		for (size_t n = 1000; n <= 100000; n *= 10)

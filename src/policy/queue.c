@@ -54,6 +54,7 @@ struct shares {
 	uint64_t room_mib; /* that is left */
 	unsigned n;
 	int64_t end_us[SHARES];
+	uint16_t rank[SHARES]; /* of end_us */
 	uint64_t mib[SHARES];
 };
 
@@ -74,10 +75,17 @@ struct pass {
 	unsigned never;
 	uint16_t avail[GPU_MAX], claim[GPU_MAX];
 
-	uint64_t version; /* of free and claims; > 0 */
+	uint64_t least_mib; /* memory of the smallest usable GPU */
+	uint64_t version;   /* of free and claims; > 0 */
 	struct memo memos[MEMOS];
 	struct shares shares[GPU_MAX]; /* of those in shared; the others are not initialised */
 };
+
+/* What can be shared of it: nothing if that is not known. */
+static uint64_t memory_of(const struct gpu *gpu)
+{
+	return (uint64_t)MAX(gpu->memory_mib, 0);
+}
 
 static int64_t time_add(int64_t at_us, int64_t us)
 {
@@ -108,6 +116,12 @@ static uint16_t rank_of(const struct pass *pass, int64_t time_us)
 	return (uint16_t)low;
 }
 
+static void rank_shares(const struct pass *pass, struct shares *shares)
+{
+	for (unsigned i = 0; i < shares->n; i++)
+		shares->rank[i] = rank_of(pass, shares->end_us[i]);
+}
+
 /* After the times of a GPU have changed. */
 static void rank_times(struct pass *pass)
 {
@@ -131,6 +145,8 @@ static void rank_times(struct pass *pass)
 		pass->avail[slot] = rank_of(pass, pass->avail_us[slot]);
 		pass->claim[slot] = rank_of(pass, pass->claim_us[slot]);
 	}
+	gpu_set_foreach (slot, &pass->shared)
+		rank_shares(pass, &pass->shares[slot]);
 	pass->version++;
 }
 
@@ -171,7 +187,7 @@ static void add_sharer(struct pass *pass, const struct gpu_set *gpus, uint64_t m
 		if (!gpu_set_has(&pass->shared, slot)) {
 			gpu_set_add(&pass->shared, slot);
 			shares->n = 0;
-			shares->room_mib = (uint64_t)MAX(pass->pool->gpus[slot].memory_mib, 0);
+			shares->room_mib = memory_of(&pass->pool->gpus[slot]);
 		}
 		add_share(shares, mib, end_us);
 		pass->avail_us[slot] = MAX(pass->avail_us[slot], end_us);
@@ -211,6 +227,7 @@ static void pass_init(struct pass *pass, const struct pool *pool, int64_t now_us
 	memset(pass, 0, offsetof(struct pass, shares));
 	pass->pool = pool;
 	pass->now_us = now_us;
+	pass->least_mib = UINT64_MAX;
 	for (unsigned slot = 0; slot < pool->n_gpus; slot++) {
 		const struct gpu *gpu = &pool->gpus[slot];
 
@@ -219,6 +236,7 @@ static void pass_init(struct pass *pass, const struct pool *pool, int64_t now_us
 		if (!gpu_is_healthy(gpu))
 			continue;
 		gpu_set_add(&pass->usable, slot);
+		pass->least_mib = MIN(pass->least_mib, memory_of(gpu));
 		if (gpu->revoking)
 			gpu_set_add(&held, slot);
 		else if (gpu_is_foreign(gpu))
@@ -234,14 +252,14 @@ static void pass_init(struct pass *pass, const struct pool *pool, int64_t now_us
 }
 
 /* The rank of the moment from which a card has room for a share. */
-static unsigned room_from(const struct pass *pass, const struct shares *shares, uint64_t mib)
+static unsigned room_from(const struct shares *shares, uint64_t mib)
 {
 	uint64_t room_mib = shares->room_mib;
 	unsigned gone = 0;
 
 	while (room_mib < mib && gone < shares->n)
 		room_mib += shares->mib[gone++];
-	return gone > 0 ? rank_of(pass, shares->end_us[gone - 1]) : 0;
+	return gone > 0 ? shares->rank[gone - 1] : 0;
 }
 
 /* The same for shape and a GPU, but for those who claim it. */
@@ -249,7 +267,7 @@ static unsigned available(const struct pass *pass, unsigned slot, const struct s
 {
 	if (shape->share_mib == 0 || !gpu_set_has(&pass->shared, slot))
 		return pass->avail[slot];
-	return room_from(pass, &pass->shares[slot], shape->share_mib);
+	return room_from(&pass->shares[slot], shape->share_mib);
 }
 
 /* Is there anything of it for shape, now? */
@@ -421,9 +439,9 @@ static struct shape shape_of(const struct pass *pass, const struct lease *lease)
 
 	if (!lease->request.force)
 		shape.eligible = gpu_set_minus(shape.eligible, &pass->foreign);
-	if (shape.share_mib > 0)
+	if (pass->least_mib < shape.share_mib)
 		gpu_set_foreach (slot, &shape.eligible)
-			if (pass->pool->gpus[slot].memory_mib < (int64_t)shape.share_mib)
+			if (memory_of(&pass->pool->gpus[slot]) < shape.share_mib)
 				gpu_set_remove(&shape.eligible, slot);
 	return shape;
 }

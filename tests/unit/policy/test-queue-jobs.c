@@ -266,7 +266,10 @@ static void no_share_of_a_free_card_that_is_too_small(void)
 	add_share(pool, 1000, 3, HOUR);
 	pool->gpus[0].memory_mib = 999;
 	CHECK_STR(starts(pool), "1:1");
-	pool->gpus[1].memory_mib = GPU_UNKNOWN;
+	pool->leases[0]->request.share_mib = UINT64_MAX;
+	CHECK_STR(starts(pool), "");
+	pool->leases[0]->request.share_mib = 1;
+	pool->gpus[0].memory_mib = pool->gpus[1].memory_mib = GPU_UNKNOWN;
 	CHECK_STR(starts(pool), "");
 }
 
