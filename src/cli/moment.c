@@ -134,14 +134,15 @@ static bool parse_date(const char *s, time_t now, enum moment direction, time_t 
 {
 	struct zone zone = { 0 };
 	struct tm tm;
-	bool day;
+	bool day, timed;
 
 	localtime_r(&now, &tm);
 	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
 	day = take_day(&s, &tm);
-	if (day && *s && !take_char(&s, ' ') && !take_char(&s, 'T'))
+	timed = !day || *s;
+	if (day && timed && !take_char(&s, ' ') && !take_char(&s, 'T'))
 		return false;
-	if ((!day || *s) && !take_time(&s, &tm))
+	if (timed && !take_time(&s, &tm))
 		return false;
 	if (day && !take_zone(&s, &zone))
 		return false;

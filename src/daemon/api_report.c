@@ -154,12 +154,15 @@ void reports_forget(struct manager *m, const struct connection *connection)
 int reports_new(struct manager *m, struct reports **ret)
 {
 	struct reports *reports = calloc(1, sizeof(*reports));
+	int r;
 
 	if (!reports)
 		return -ENOMEM;
 	*ret = reports;
 	STAILQ_INIT(&reports->calls);
-	return step_new(m, &reports->step, on_step);
+	r = step_new(m, &reports->step, on_step);
+	/* After what clients ask for: connections have the priority of their rank. */
+	return r < 0 ? r : sd_event_source_set_priority(reports->step, SD_EVENT_PRIORITY_IDLE - 1);
 }
 
 struct reports *reports_free(struct reports *reports)
