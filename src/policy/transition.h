@@ -44,8 +44,8 @@ struct lease *transition_split(struct lease *array, int64_t id, int64_t now_us);
  * transition_end). An array that was ended before its elements counts them, too. */
 bool transition_element_ended(struct lease *array, const struct lease *element);
 
-/* A pending index of an array (-1: all of them) will never start: it counts as one that failed. True
- * if the array has ended with it (still to be said by transition_end). */
+/* A pending index of an array (-1: all of them) will never start: it counts as one that failed.
+ * True if the array has ended with it (still to be said by transition_end). */
 bool transition_drop(struct lease *array, int64_t index);
 
 /* Moves the expiry (or the limit of a run or job) by add_us; refused if there is none, if the lease
