@@ -42,12 +42,10 @@
 #define AGAIN_US (10 * USEC_PER_MSEC)
 
 struct jobs {
-	int directory;   /* of the records */
-	char *path;      /* owned; its name */
-	char *socket;    /* owned; where dibs-exec may listen */
-	char *program;   /* owned */
-	pid_t *children; /* owned; supervisors that are ours to reap */
-	size_t n_children, allocated;
+	int directory; /* of the records */
+	char *path;    /* owned; its name */
+	char *socket;  /* owned; where dibs-exec may listen */
+	char *program; /* owned */
 };
 
 struct attempt {
@@ -55,6 +53,7 @@ struct attempt {
 	int64_t id;              /* of the lease */
 	sd_event_source *source; /* the channel; NULL = it ended, or the attempt was found */
 	sd_event_source *again;  /* to look once more, a moment later */
+	bool begun;              /* it was started, or found */
 	bool over;               /* how it ended is in lease->job */
 	bool lost;               /* by nobody's record: only its cgroup tells */
 	bool running;            /* the command was executed */
@@ -91,28 +90,10 @@ void job_describe_end(const struct job *job, char *dst, size_t size)
 		text_copy(dst, size, "how it ended is not known");
 }
 
-static void reap(struct jobs *jobs)
+/* It passes: what was asked is asked again a moment later. */
+static bool is_shortage(int r)
 {
-	for (size_t i = jobs->n_children; i-- > 0;)
-		if (waitpid(jobs->children[i], NULL, WNOHANG) != 0)
-			jobs->children[i] = jobs->children[--jobs->n_children];
-}
-
-/* One more child; a zombie is the worst that can come of it if there is no memory. */
-static void note_child(struct jobs *jobs, pid_t pid)
-{
-	if (pid <= 0)
-		return;
-	if (jobs->n_children == jobs->allocated) {
-		size_t n = jobs->allocated ? jobs->allocated * 2 : 16;
-		pid_t *larger = reallocarray(jobs->children, n, sizeof(*larger));
-
-		if (!larger)
-			return;
-		jobs->children = larger;
-		jobs->allocated = n;
-	}
-	jobs->children[jobs->n_children++] = pid;
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
 }
 
 /* --- how it ended --- */
@@ -126,6 +107,7 @@ static void finish(struct manager *m, struct lease *lease)
 
 	job_describe_end(lease->job, detail, sizeof(detail));
 	batch_touch(m, lease);
+	lease->job->suspended = false;
 	switch (transition_job_next(
 		lease, clock_now(&m->clock), m->config->jobs_retry_delay_us, &why, &begin_us)) {
 	case JOB_NEXT_END:
@@ -207,9 +189,19 @@ static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
 	struct lease *lease = pool_find(attempt->manager->pool, attempt->id);
 
 	attempt->again = sd_event_source_disable_unref(attempt->again);
-	if (lease)
+	if (lease && lease->state == LEASE_ACTIVE && !attempt->begun)
+		job_apply(attempt->manager, lease);
+	else if (lease)
 		job_look(attempt->manager, lease);
 	return 0;
+}
+
+static int look_again(struct attempt *attempt)
+{
+	if (attempt->again)
+		return 0;
+	return sd_event_add_time_relative(attempt->manager->event, &attempt->again, CLOCK_MONOTONIC,
+		AGAIN_US, USEC_PER_MSEC, on_again, attempt);
 }
 
 /* An attempt that was found: its supervisor tells by its end. One that has just made its record
@@ -220,36 +212,43 @@ static void watch_found(struct manager *m, struct lease *lease)
 
 	if (lease->pid > 0)
 		watch_leader(lease);
-	if ((lease->pid == 0 || watch_of(lease)->leader_ended) && !attempt->again)
-		sd_event_add_time_relative(m->event, &attempt->again, CLOCK_MONOTONIC, AGAIN_US,
-			USEC_PER_MSEC, on_again, attempt);
+	if (lease->pid == 0 || watch_of(lease)->leader_ended)
+		look_again(attempt);
 }
 
-void job_look(struct manager *m, struct lease *lease)
+/* What the record says by now. */
+static void learn(struct manager *m, struct lease *lease)
 {
 	_cleanup_(record_clear) struct record record = { 0 };
 	struct attempt *attempt = watch_of(lease)->attempt;
 	struct error err = { 0 };
+	int r = record_read(m->jobs->directory, lease->id, lease->job->restarts, &record, &err);
 
-	if (!attempt || !(lease_holds(lease) || lease->job->suspended))
+	if (r < 0) {
+		if (!is_shortage(r) || look_again(attempt) < 0)
+			take_loss(m, lease, err.text);
 		return;
-	if (!attempt->over) {
-		if (record_read(m->jobs->directory, lease->id, lease->job->restarts, &record,
-			    &err) < 0) {
-			log_warning("job %" PRId64 ": %s", lease->id, err.text);
-			return;
-		}
-		take_course(m, lease, &record);
-		if (record.end != RECORD_NONE)
-			take_end(m, lease, &record);
-		else if (!record.alive && !attempt->source)
-			take_loss(m, lease,
-				record.exists
-					? "its supervisor was killed: how it ended is not known"
-					: "its supervisor could not be started");
-		else if (!attempt->source)
-			watch_found(m, lease);
 	}
+	take_course(m, lease, &record);
+	if (record.end != RECORD_NONE)
+		take_end(m, lease, &record);
+	else if (!record.alive && !attempt->source)
+		take_loss(m, lease,
+			record.exists ? "its supervisor was killed: how it ended is not known"
+				      : "its supervisor could not be started");
+	else if (!attempt->source)
+		watch_found(m, lease);
+}
+
+void job_look(struct manager *m, struct lease *lease)
+{
+	struct attempt *attempt = watch_of(lease)->attempt;
+
+	if (!attempt || !(lease_holds(lease) || lease->job->suspended) ||
+		(!attempt->begun && lease->state == LEASE_ACTIVE))
+		return;
+	if (!attempt->over)
+		learn(m, lease);
 	if (attempt->over)
 		settle(m, lease);
 }
@@ -266,10 +265,8 @@ static int on_channel(sd_event_source *source, int fd, uint32_t revents, void *u
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	if (n <= 0) {
+	if (n <= 0)
 		attempt->source = sd_event_source_disable_unref(attempt->source);
-		reap(m->jobs);
-	}
 	if (lease)
 		job_look(m, lease);
 	return 0;
@@ -297,16 +294,20 @@ static int listen_to(struct manager *m, struct lease *lease, int channel)
 	return r;
 }
 
+static int on_child(sd_event_source *source, const siginfo_t *info, void *userdata)
+{
+	return 0;
+}
+
 int jobs_hand_over(struct manager *m, const struct fields_writer *order, struct error *err)
 {
 	pid_t child = 0;
 	int channel;
 
-	reap(m->jobs);
 	channel = supervisor_start(m->root ? m->jobs->socket : NULL, m->jobs->program, order->text,
 		order->size, &child, err);
-	if (channel >= 0)
-		note_child(m->jobs, child);
+	if (child > 0) /* that the loop reaps it is all that is wanted */
+		sd_event_add_child(m->event, NULL, child, WEXITED, on_child, NULL);
 	return channel;
 }
 
@@ -328,28 +329,42 @@ static int start(struct manager *m, struct lease *lease, struct error *err)
 	return 0;
 }
 
-void job_apply(struct manager *m, struct lease *lease)
+/* Starts it, or finds that it was: 0, or why neither can be. */
+static int begin(struct manager *m, struct lease *lease, struct error *err)
 {
 	_cleanup_(record_clear) struct record record = { 0 };
+	int r = record_read(m->jobs->directory, lease->id, lease->job->restarts, &record, err);
+
+	if (r >= 0 && !record.exists)
+		r = start(m, lease, err);
+	if (r < 0)
+		return r;
+	watch_of(lease)->attempt->begun = true;
+	if (record.exists)
+		job_look(m, lease);
+	return 0;
+}
+
+void job_apply(struct manager *m, struct lease *lease)
+{
+	struct watch *watch = watch_of(lease);
 	struct error err = { 0 };
-	int r;
+	int r = 0;
 
 	if (lease->job->is_array || !m->serving)
 		return;
 	if (lease->job->suspended)
 		job_thaw(m, lease);
-	if (watch_of(lease)->attempt)
-		return;
-	r = attempt_new(m, lease);
-	if (r >= 0)
-		r = record_read(m->jobs->directory, lease->id, lease->job->restarts, &record, &err);
-	if (r >= 0 && !record.exists)
-		r = start(m, lease, &err);
-	if (r >= 0 && record.exists)
-		job_look(m, lease);
+	if (!watch->attempt)
+		r = attempt_new(m, lease);
+	if (r >= 0 && !watch->attempt->begun)
+		r = begin(m, lease, &err);
 	if (r >= 0)
 		return;
-	if (!watch_of(lease)->attempt) {
+	/* dibs-exec has more to start than it can take at once, or we have: that passes. */
+	if (watch->attempt && (r == -EAGAIN || is_shortage(r)) && look_again(watch->attempt) >= 0)
+		return;
+	if (!watch->attempt) {
 		log_error("job %" PRId64 " is not started: out of memory", lease->id);
 		return;
 	}
@@ -491,8 +506,10 @@ static void reconcile(struct manager *m, struct lease *lease)
 		watch_cgroup(lease);
 	else if (job_place(m, lease) < 0) /* the root may be another one by now */
 		log_error("out of memory");
-	if (is_begun(m, lease) && attempt_new(m, lease) >= 0)
+	if (is_begun(m, lease) && attempt_new(m, lease) >= 0) {
+		watch_of(lease)->attempt->begun = true;
 		job_look(m, lease);
+	}
 }
 
 void jobs_reconcile(struct manager *m)
@@ -534,7 +551,6 @@ struct jobs *jobs_free(struct jobs *jobs)
 	free(jobs->path);
 	free(jobs->socket);
 	free(jobs->program);
-	free(jobs->children);
 	free(jobs);
 	return NULL;
 }

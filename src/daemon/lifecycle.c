@@ -142,9 +142,9 @@ struct verdict lifecycle_can_release(const struct manager *m, const struct lease
 	if (m->root || lease->kind == LEASE_HOLD || !lease_holds(lease) || lease->uid == geteuid())
 		return verdict_ok();
 	return verdict_make(VERDICT_REFUSED, "lease.no-power",
-		"this dibsd does not run as root, so it cannot end lease #%" PRId64
+		"this dibsd does not run as root, so it cannot end %s #%" PRId64
 		"; end process %d instead",
-		lease->id, (int)lease->pid);
+		lease_kind_to_string(lease->kind), lease->id, (int)lease->pid);
 }
 
 /* All that is left of an array: what has not started never will, what runs is ended. */

@@ -182,7 +182,7 @@ static int watch_clock(struct manager *m)
 
 static int open_loop(struct manager *m, struct error *err)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
 	sigset_t mask;
 	int r;
 

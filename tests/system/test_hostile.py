@@ -12,7 +12,7 @@ import pytest
 from harness import DEADLINE, demote
 
 SECOND = 1_000_000
-LARGEST = 64 * 1024
+LARGEST = 384 * 1024
 ADMIN_GROUP = 54321
 SERVICE = "org.varlink.service."
 
