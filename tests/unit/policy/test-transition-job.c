@@ -193,6 +193,30 @@ static void an_array_that_was_ended_does_not_end_again(void)
 	CHECK_INT(array->job->n_failed, 1);
 }
 
+static void what_will_never_start_has_failed(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(2);
+	struct lease *array = add_array(pool, "0-4", 0);
+	_cleanup_(lease_freep) struct lease *element = transition_split(array, 8, NOW);
+
+	CHECK(!transition_drop(array, 2));
+	CHECK_INT(array->job->n_failed, 1);
+	CHECK_INT(indices_count(&array->job->pending), 3);
+	CHECK(!transition_drop(array, -1)); /* one still runs */
+	CHECK_INT(array->job->n_failed, 4);
+	CHECK_INT(array->job->pending.n_ranges, 0);
+	transition_end(pool, element, LEASE_END_EXITED, NOW);
+	CHECK(transition_element_ended(array, element));
+}
+
+static void an_array_may_end_without_elements(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(2);
+
+	CHECK(transition_drop(add_array(pool, "7", 0), 7));
+	CHECK(transition_drop(add_array(pool, "0-4", 0), -1));
+}
+
 static void what_is_a_good_end(void)
 {
 	_cleanup_(pool_freep) struct pool *pool = pool_of(1);
@@ -496,6 +520,8 @@ int main(void)
 	TEST(without_a_turn_an_element_has_the_place_of_its_array);
 	TEST(an_array_ends_with_its_last_element);
 	TEST(an_array_that_was_ended_does_not_end_again);
+	TEST(what_will_never_start_has_failed);
+	TEST(an_array_may_end_without_elements);
 	TEST(what_is_a_good_end);
 	TEST(needs_are_fulfilled_or_broken);
 	TEST(only_the_need_for_that_one);
