@@ -243,11 +243,12 @@ class Crowd:
 class Stamp:
     """Reads the moments that bench-now writes."""
 
-    def __init__(self, place):
+    def __init__(self, place, deadline=DEADLINE):
         self.fd = os.open(place.fifo(), os.O_RDWR | os.O_CLOEXEC)
+        self.deadline = deadline
 
     def read(self):
-        ready, _, _ = select.select([self.fd], [], [], DEADLINE)
+        ready, _, _ = select.select([self.fd], [], [], self.deadline)
         if not ready:
             raise Failed("the command did not start")
         return struct.unpack("q", os.read(self.fd, 8))[0]
@@ -274,12 +275,12 @@ def start_redis(place):
     return port
 
 
-def start_spooler(place):
-    """A task spooler that runs up to four jobs at once. Returns the words in front of a command."""
+def start_spooler(place, slots=4):
+    """A task spooler that runs so many jobs at once. Returns the words in front of a command."""
     directory = place.directory("tsp")
     variables = {"TS_SOCKET": str(directory / "socket"), "TMPDIR": str(directory)}
     environment = {**os.environ, **variables}
-    subprocess.run(["tsp", "-S", "4"], env=environment, check=True, timeout=DEADLINE, stdin=subprocess.DEVNULL)
+    subprocess.run(["tsp", "-S", str(slots)], env=environment, check=True, timeout=DEADLINE, stdin=subprocess.DEVNULL)
     place.endings.append((["tsp", "-K"], environment))
     os.environ.update(variables)  # for commands that bench-spawn starts
     return ["tsp", "-n"]
