@@ -208,6 +208,8 @@ static int extend(
 	}
 	batch_touch(m, lease);
 	lease->until_us = extended.until_us;
+	if (lease->job)
+		lease->job->warned = false;
 	format_duration(by, p->duration_us);
 	snprintf(detail, sizeof(detail), "by %s", by);
 	batch_event(m, EVENT_EXTENDED, lease->id, c->uid, NULL, detail);

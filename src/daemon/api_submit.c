@@ -327,7 +327,7 @@ static struct verdict check_needs(struct manager *m, const struct submit_paramet
 static struct verdict check_power(const struct manager *m, const struct lease *lease)
 {
 	if (m->root || lease->uid == geteuid())
-		return verdict_ok();
+		return jobs_can_start(m);
 	return verdict_make(VERDICT_REFUSED, "job.no-power",
 		"this dibsd does not run as root, so it can run jobs of its own user alone");
 }

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -46,6 +47,7 @@ struct jobs {
 	char *path;    /* owned; its name */
 	char *socket;  /* owned; where dibs-exec may listen */
 	char *program; /* owned */
+	bool confined; /* what we start would be as confined as we are */
 };
 
 struct attempt {
@@ -304,8 +306,8 @@ int jobs_hand_over(struct manager *m, const struct fields_writer *order, struct 
 	pid_t child = 0;
 	int channel;
 
-	channel = supervisor_start(m->root ? m->jobs->socket : NULL, m->jobs->program, order->text,
-		order->size, &child, err);
+	channel = supervisor_start(m->root ? m->jobs->socket : NULL,
+		m->jobs->confined ? NULL : m->jobs->program, order->text, order->size, &child, err);
 	if (child > 0) /* that the loop reaps it is all that is wanted */
 		sd_event_add_child(m->event, NULL, child, WEXITED, on_child, NULL);
 	return channel;
@@ -439,6 +441,16 @@ void job_bury(struct manager *m, struct lease *lease)
 		delete_record(m, lease, lease->job->restarts);
 }
 
+struct verdict jobs_can_start(const struct manager *m)
+{
+	if (!m->jobs->confined || access(m->jobs->socket, F_OK) == 0)
+		return verdict_ok();
+	return verdict_make(VERDICT_REFUSED, "jobs.no-supervisor",
+		"no job can start, as dibs-exec does not listen at %s; ask an administrator to run "
+		"'systemctl enable --now dibs-exec.socket'",
+		m->jobs->socket);
+}
+
 /* "42.0": is it the record of an attempt that goes on, or may have ended without us? */
 static bool is_of_use(const struct manager *m, const char *name)
 {
@@ -533,6 +545,7 @@ int jobs_new(struct manager *m, struct jobs **ret, struct error *err)
 	jobs->path = text_format("%s/jobs", m->state);
 	jobs->socket = text_format("%.*s/exec", (int)(slash - socket), socket);
 	jobs->program = program_path("../exec/dibs-exec", DIBS_LIBEXECDIR "/dibs-exec");
+	jobs->confined = m->root && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
 	if (!jobs->path || !jobs->socket || !jobs->program)
 		return -ENOMEM;
 	if (mkdir(jobs->path, 0700) < 0 && errno != EEXIST)

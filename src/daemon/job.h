@@ -7,12 +7,17 @@
 #pragma once
 
 #include "daemon/manager.h"
+#include "model/verdict.h"
 
 struct jobs;
 
 /* Opens STATE/jobs. */
 int jobs_new(struct manager *m, struct jobs **ret, struct error *err);
 struct jobs *jobs_free(struct jobs *jobs);
+
+/* Refused where dibsd is confined by systemd, which jobs must not be, and dibs-exec does not
+ * listen. */
+struct verdict jobs_can_start(const struct manager *m);
 
 /* At start, with all leases loaded: takes up what runs, settles what has ended meanwhile, deletes
  * the records of what is not there any more. */
