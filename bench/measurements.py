@@ -5,6 +5,7 @@ turns, so that a drift of the machine hits both."""
 import contextlib
 import fcntl
 import math
+import select
 import sqlite3
 import subprocess
 import time
@@ -325,6 +326,44 @@ def memories(place, quick):
     ]
 
 
+def fill_account(path):
+    """A million leases of 200 users over a month, each of which waited; in their order."""
+    begin = (time.time_ns() // 1000) - 30 * 86400 * 1000000
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute(
+            "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?1) "
+            "INSERT INTO usage (lease, kind, uid, gid, gpu, model, from_us, to_us, used_us, peak_mib, waited_us, "
+            "filed_us, reach_us) SELECT n, 'job', 1000 + n % 200, 100 + n % 10, 'GPU-' || n % 8, 'A100-80G', "
+            "?2 + n * 2500000, ?2 + n * 2500000 + 20000000, 15000000, 4000, n * 7919 % 1000003, "
+            "?2 + n * 2500000 + 20000000, 20000000 FROM number", (JOURNAL, begin))
+
+
+def reports(place, quick):
+    """A report, and how long others wait meanwhile."""
+    daemon = Daemon(place, 8)
+    daemon.stop()
+    fill_account(daemon.state / "dibs.db")
+    daemon.start()
+    took, waited = [], []
+    with contextlib.closing(daemon.connect()) as asks, contextlib.closing(daemon.connect()) as other:
+        window = {"since": 0, "until": time.time_ns() // 1000, "by": "user"}
+        for _ in range(3 if quick else 9):
+            begin = time.monotonic_ns()
+            asks.call("Report", window)
+            took.append(time.monotonic_ns() - begin)
+            asks.send("Report", window)
+            while not select.select([asks.socket], [], [], 0)[0]:
+                begin = time.monotonic_ns()
+                other.call("GetStatus")
+                waited.append(time.monotonic_ns() - begin)
+            asks.receive()
+    daemon.stop()
+    return [
+        limit(f"report over {JOURNAL} lines of the account", took, 1000),
+        limit("a status during that report", waited, 20),
+    ]
+
+
 def effort(pid):
     """Nanoseconds on a processor and how often it woke up, since its start."""
     ns = int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
@@ -356,4 +395,5 @@ def idleness(place, quick):
     ]
 
 
-PARTS = (processes, after_idle, to_the_start, canhazgpu, releases, submissions, passes, memories, idleness)
+PARTS = (processes, after_idle, to_the_start, canhazgpu, releases, submissions, passes, memories, reports,
+         idleness)

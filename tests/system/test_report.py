@@ -301,3 +301,26 @@ def test_the_command(daemon, alice, bob):
     for wrong in (["--by", "age"], ["--days", "0"], ["--days", "3", "--since", "1d"], ["--since", "tomorrow"],
                   ["--since", "nonsense"], ["--json", "--csv"], ["--since", "1h", "--until", "2h"]):
         assert daemon.dibs("report", *wrong, code=2).stderr.startswith("dibs: "), wrong
+
+
+def test_a_job_that_is_queued_anew_waits_in_between(daemon, alice, bob):
+    told = daemon.dibs("submit", "--json", "-g", "8", "--chdir", "/tmp", "--output", "/dev/null", "--", "sleep", "1000",
+                       user=alice).stdout
+    job = json.loads(told)["id"]
+    daemon.wait_leases(1, id=job, state="active")
+    other = daemon.popen("reserve", user=bob)
+    daemon.wait_leases(1, state="waiting")
+    daemon.dibs("requeue", str(job), user=alice)
+    assert other.wait(DEADLINE) == 0
+    daemon.wait_leases(1, id=job, state="waiting")
+    held = report(daemon)[str(uid_of(alice))]
+    first = raw(daemon, job)["job"]
+    assert first["held_us"] == held["held_us"] > 0 and held["leases"] == 1
+    daemon.dibs("release", "--all", user=bob)
+    daemon.wait_leases(1, id=job, state="active")
+    daemon.dibs("cancel", str(job), user=alice)
+    daemon.wait_leases(0)
+    ended = raw(daemon, job)
+    row = report(daemon)[str(uid_of(alice))]
+    assert row["held_us"] == held["held_us"] + 8 * lasted(ended) == ended["job"]["held_us"]
+    assert row["leases"] == 1 and row["waited_median_us"] == held["waited_median_us"]
