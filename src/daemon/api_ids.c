@@ -7,6 +7,7 @@
 
 #include "base/parse.h"
 #include "base/text.h"
+#include "daemon/watch.h"
 #include "store/store.h"
 
 /* Not 42.07: everything has one name. */
@@ -70,6 +71,20 @@ struct lease *api_find_address(const struct manager *m, const struct job_address
 	array = api_find_lease(m, address->id);
 	return array && array->job && indices_has(&array->job->pending, address->index) ? array
 											: NULL;
+}
+
+struct lease *api_find_ending(const struct manager *m, const struct job_address *address)
+{
+	for (size_t i = 0; i < m->pool->n_leases; i++) {
+		struct lease *lease = m->pool->leases[i];
+		bool element = lease->job && lease->job->array == address->id &&
+			       lease->job->index == address->index;
+
+		if (lease->state == LEASE_ENDED && watch_of(lease) &&
+			(element || (address->index < 0 && lease->id == address->id)))
+			return lease;
+	}
+	return NULL;
 }
 
 int api_find_ended(

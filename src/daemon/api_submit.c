@@ -278,7 +278,7 @@ static struct verdict meet_ended(
 	const struct job_address address = { id, -1 };
 	_cleanup_(lease_freep) struct lease *ended = NULL;
 
-	if (api_find_lease(m, id))
+	if (api_find_lease(m, id) || api_find_ending(m, &address))
 		return verdict_ok();
 	*ret_r = api_find_ended(m, &address, &ended, err);
 	if (*ret_r < 0)

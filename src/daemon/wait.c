@@ -57,14 +57,13 @@ static void tell(struct manager *m, struct connection *c, const struct lease *le
 	bool last = c->waits->n == 0;
 	_cleanup_(json_decrefp) json_t *reply =
 		json_pack("{s:o}", "lease", api_view_lease(m, lease));
-	_cleanup_(freep) char *text = NULL;
 
 	if (last)
 		c->waits = waits_free(c->waits);
 	else if (!c->more)
 		return;
-	text = reply ? message_reply(reply, !last) : NULL;
-	connection_send(c, text, last);
+	/* Behind what this call was answered before, of which some may wait for a commit. */
+	batch_reply(m, c, reply ? message_reply(reply, !last) : NULL, last);
 }
 
 void wait_tell(struct manager *m, const struct lease *lease)
@@ -132,7 +131,7 @@ static int add(struct manager *m, struct connection *c, struct waits *waits,
 	_cleanup_(json_decrefp) json_t *reply = NULL;
 	int r;
 
-	if (api_find_address(m, target)) {
+	if (api_find_address(m, target) || api_find_ending(m, target)) {
 		waits->targets[waits->n++] = *target;
 		return 0;
 	}
