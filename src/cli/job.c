@@ -65,8 +65,7 @@ int job_parse(const char *text, int64_t *ret_id, int64_t *ret_index, struct erro
 	if (parse_uint(first, 1, INT64_MAX, &id) < 0 ||
 		(dot && parse_uint(dot + 1, 0, INDICES_INDEX_MAX, &index) < 0))
 		return error_set(err, -EINVAL, "usage.id",
-			"'%s' is not the number of a lease, as 42 or 42.7; 'dibs list' shows yours",
-			text);
+			"'%s' is not the number of a lease; 'dibs list' shows yours", text);
 	*ret_id = (int64_t)id;
 	*ret_index = dot ? (int64_t)index : -1;
 	return 0;
@@ -138,44 +137,43 @@ enum client_exit job_find(struct cli *cli, const char *text, int64_t *ret_id)
 	return EXIT_OK;
 }
 
-static void put_running(struct cell *cell, const struct view *view, json_t *lease)
+static void put_running(struct cell *cell, json_t *lease)
 {
 	json_t *job = job_of(lease);
-	int64_t restarts = wire_int(job, "restarts", 0), until = wire_int(lease, "until", 0);
-	char moment[MOMENT_SIZE];
 
 	if (job_is_array(lease))
 		cell_printf(cell, "%" PRId64 " running", wire_int(job, "active", 0));
 	else
-		cell_printf(cell, "running");
-	if (restarts > 0)
-		cell_printf(cell, " again");
-	if (until) {
-		term_moment(moment, until, view->now_us);
-		cell_printf(cell, " until %s", moment);
-	}
+		cell_printf(cell, "running%s", wire_int(job, "restarts", 0) ? " again" : "");
 	cell->style = STYLE_GOOD;
 }
 
 void job_put_state(struct cell *cell, const struct view *view, json_t *lease)
 {
 	const char *state = wire_text(lease, "state");
-	json_t *job = job_of(lease);
-	char blocked[256];
 
 	if (strcmp(state, "active") == 0) {
-		put_running(cell, view, lease);
+		put_running(cell, lease);
 	} else if (strcmp(state, "grace") == 0) {
 		cell_printf(cell, "told to end");
 		cell->style = STYLE_WARN;
-	} else if (strcmp(state, "waiting") == 0 && *wire_text(job, "blocked")) {
-		people_rename(view->people, blocked, sizeof(blocked), wire_text(job, "blocked"));
-		cell_printf(cell, "%s", blocked);
-		cell->style = STYLE_DIM;
 	} else {
 		cell_printf(cell, "%s",
-			json_is_true(json_object_get(job, "suspended")) ? "suspended" : state);
+			json_is_true(json_object_get(job_of(lease), "suspended")) ? "suspended"
+										  : state);
 	}
+}
+
+void job_put_blocked(struct cell *cell, struct people *people, json_t *lease)
+{
+	static const char *const beginnings[] = { "it is ", "it " };
+	char text[256], *rest = text;
+
+	people_rename(people, text, sizeof(text), wire_text(job_of(lease), "blocked"));
+	for (size_t i = 0; i < ELEMENTSOF(beginnings) && rest == text; i++)
+		if (strncmp(text, beginnings[i], strlen(beginnings[i])) == 0)
+			rest += strlen(beginnings[i]);
+	cell_printf(cell, "%s", rest);
 }
 
 void job_put_end(struct cell *cell, struct people *people, json_t *lease)

@@ -38,8 +38,11 @@ enum client_exit job_show(struct cli *cli, int64_t id, int64_t index, json_t **r
 /* Has the element of that array started? For a reply of job_show. */
 bool job_has_started(json_t *lease, int64_t index);
 
-/* Appends what it is doing: "waiting", "running until 18:40", why it cannot have its turn. */
+/* A column of tables: "waiting", "running again", "suspended", "told to end". */
 void job_put_state(struct cell *cell, const struct view *view, json_t *lease);
+
+/* Appends why it cannot have its turn: "held until 'dibs resume 42'"; nothing if it can. */
+void job_put_blocked(struct cell *cell, struct people *people, json_t *lease);
 
 /* Appends how it ended last: "exit status 1", "signal 9 (KILL)", "signal 9 (KILL): out of memory";
  * nothing while that is not known. */

@@ -68,17 +68,6 @@ char *lease_sentence(json_t *lease, int64_t now_us)
 	return text_format("%s %s: GPU %s until %s (%s)", kind, id, gpus, moment, duration);
 }
 
-int lease_parse_id(const char *text, int64_t *ret, struct error *err)
-{
-	int64_t index;
-	int r = job_parse(text, ret, &index, err);
-
-	if (r == 0 && index >= 0)
-		return error_set(err, -EINVAL, "usage.id",
-			"'%s' is an element of an array; say the number of a lease", text);
-	return r;
-}
-
 char *lease_purpose(json_t *lease)
 {
 	const char *command = wire_text(lease, "command"), *note = wire_text(lease, "note");

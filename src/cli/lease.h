@@ -21,9 +21,6 @@ bool lease_is_mine(json_t *lease);
 /* "hold 41: GPU 0,1 until Fri 18:40 (8h)". The caller frees; NULL without memory. */
 char *lease_sentence(json_t *lease, int64_t now_us);
 
-/* "42" or "#42", no element of an array. -EINVAL with a sentence. */
-int lease_parse_id(const char *text, int64_t *ret, struct error *err);
-
 /* What it is for: "name: command # note", or what there is of them. The caller frees; NULL without
  * memory.
  */

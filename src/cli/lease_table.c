@@ -111,26 +111,33 @@ void lease_note_idle(struct notes *notes, json_t *leases)
 	}
 }
 
-/* "(4 running, 3 ok, 1 failed)" of an array. */
+/* "3 running, 5 ok, 1 failed" of an array. */
 static void put_elements(struct cell *cell, json_t *lease)
 {
 	static const struct {
 		const char *name, *word;
 	} counts[] = { { "active", "running" }, { "ok", "ok" }, { "failed", "failed" } };
-	const char *before = "(";
 
-	if (!job_is_array(lease))
-		return;
 	for (size_t i = 0; i < ELEMENTSOF(counts); i++) {
 		int64_t n = wire_int(job_of(lease), counts[i].name, 0);
 
-		if (n == 0)
-			continue;
-		cell_printf(cell, "%s%" PRId64 " %s", before, n, counts[i].word);
-		before = ", ";
+		if (n > 0)
+			cell_printf(cell, "%s%" PRId64 " %s", *cell->text ? ", " : "", n,
+				counts[i].word);
 	}
-	if (*before == ',')
-		cell_printf(cell, ") ");
+}
+
+/* "(3 running) ", "(held until 'dibs resume 42') ": what there is to know first. */
+static void put_remarks(struct cell *cell, const struct view *view, json_t *lease)
+{
+	struct cell remarks = { 0 };
+
+	put_elements(&remarks, lease);
+	if (*remarks.text && *wire_text(job_of(lease), "blocked"))
+		cell_printf(&remarks, "; ");
+	job_put_blocked(&remarks, view->people, lease);
+	if (*remarks.text)
+		cell_printf(cell, "(%s) ", remarks.text);
 }
 
 static void fill_purpose(struct cell *cell, const struct view *view, json_t *lease)
@@ -141,8 +148,15 @@ static void fill_purpose(struct cell *cell, const struct view *view, json_t *lea
 	if (wire_int(lease, "idle_release", 0))
 		cell->style = STYLE_WARN;
 	cell_printf(cell, "%s", *cell->text ? " " : "");
-	put_elements(cell, lease);
+	put_remarks(cell, view, lease);
 	cell_printf(cell, "%s", purpose ? purpose : "");
+}
+
+/* Nothing where there is no limit. */
+static void fill_limit(struct cell *cell, const struct view *view, json_t *lease)
+{
+	if (wire_int(lease, "until", 0))
+		fill_until(cell, view, lease);
 }
 
 static const struct column queue_columns[] = {
@@ -150,8 +164,9 @@ static const struct column queue_columns[] = {
 	{ "LEASE", 0, fill_id },
 	{ "USER", 0, fill_user },
 	{ "GPU", 0, fill_gpus },
+	{ "STATE", 0, job_put_state },
 	{ "FOR", COLUMN_RIGHT, fill_since },
-	{ "STATE", COLUMN_CUT, job_put_state },
+	{ "UNTIL", COLUMN_IF_USED, fill_limit },
 	{ "COMMAND", COLUMN_CUT, fill_purpose },
 };
 

@@ -10,6 +10,8 @@
 #include "cli/public.h"
 #include "cli/table.h"
 
+#define HOUR_US (3600 * USEC_PER_SEC)
+
 static void print_text(const struct term *term, const char *name, const char *text)
 {
 	_cleanup_(freep) char *copy = strdup(text);
@@ -70,7 +72,7 @@ static void print_array(const struct term *term, json_t *lease)
 	print_cell(term, "to start", &pending);
 }
 
-/* "#41 ok, #40 any" */
+/* "#41 (ok), #40 (any)" */
 static void print_needs(const struct term *term, json_t *job)
 {
 	struct cell cell = { 0 };
@@ -81,9 +83,8 @@ static void print_needs(const struct term *term, json_t *job)
 		const char *text = json_string_value(need), *how = text ? strchr(text, ':') : NULL;
 
 		if (how)
-			cell_printf(&cell, "%s#%.*s has ended%s%s", i ? ", " : "",
-				(int)(how - text), text, strcmp(how, ":any") == 0 ? "" : ": ",
-				strcmp(how, ":any") == 0 ? "" : how + 1);
+			cell_printf(&cell, "%s#%.*s (%s)", i ? ", " : "", (int)(how - text), text,
+				how + 1);
 	}
 	print_cell(term, "after", &cell);
 }
@@ -108,16 +109,21 @@ static void print_rules(const struct term *term, json_t *job)
 		print_text(term, "at limit", wire_text(job, "on_limit"));
 }
 
-/* "2.50 GPU hours, 64% used, at most 31.4G" */
+/* "2h30m of GPU time, 64% used, 31.4G at most on one GPU" */
 static void print_account(const struct term *term, json_t *job)
 {
 	int64_t held = wire_int(job, "held_us", 0), used = wire_int(job, "used_us", -1);
 	int64_t peak = wire_int(job, "peak_memory_mib", -1);
+	char text[DURATION_TEXT_SIZE];
 	struct cell cell = { 0 };
 
 	if (held <= 0)
 		return;
-	cell_printf(&cell, "%.2f GPU hours", (double)held / (3600.0 * USEC_PER_SEC));
+	format_duration(text, held);
+	if (held < 10 * HOUR_US)
+		cell_printf(&cell, "%s of GPU time", text);
+	else
+		cell_printf(&cell, "%.0f GPU hours", (double)held / (double)HOUR_US);
 	if (used >= 0)
 		cell_printf(&cell, ", %.0f%% used", 100.0 * (double)used / (double)held);
 	if (peak >= 0)

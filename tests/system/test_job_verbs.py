@@ -77,11 +77,11 @@ def test_the_queue_has_running_jobs_first_and_says_why_others_wait(daemon, place
     held = submit(daemon, place, bob, "--hold", "--name", "later", "true")
     after = submit(daemon, place, bob, "--after", nxt, "true")
     lines = daemon.dibs("queue", user=bob).stdout.splitlines()
-    assert lines[0].split() == ["NEXT", "LEASE", "USER", "GPU", "FOR", "STATE", "COMMAND"]
-    assert re.match(rf" +#{running} +{alice} +0,1,2,3,4,5,6,7 +\d+s +running +sh -c", lines[1])
-    assert re.match(rf" +1 +#{nxt} +{bob} +any 2 +\d+s +waiting +sh -c", lines[2])
-    assert re.match(rf" +#{held} +{bob} +any 1 +\d+s +.*held.* +later: sh -c", lines[3])
-    assert re.match(rf" +#{after} +{bob} +any 1 +\d+s +.*{nxt}.* +sh -c", lines[4])
+    assert lines[0].split() == ["NEXT", "LEASE", "USER", "GPU", "STATE", "FOR", "UNTIL", "COMMAND"]
+    assert re.match(rf" +#{running} +{alice} +0,1,2,3,4,5,6,7 +running +\d+s +sh -c", lines[1])
+    assert re.match(rf" +1 +#{nxt} +{bob} +any 2 +waiting +\d+s +sh -c", lines[2])
+    assert re.match(rf" +#{held} +{bob} +any 1 +waiting +\d+s +\(held .*\) later: sh -c", lines[3])
+    assert re.match(rf" +#{after} +{bob} +any 1 +waiting +\d+s +\(.*{nxt}.*\) sh -c", lines[4])
     objects = json.loads(daemon.dibs("queue", "--json", user=bob).stdout)
     assert [o["id"] for o in objects] == [running, nxt, held, after]
     assert [o["position"] for o in objects] == [None, 1, None, None]
@@ -415,16 +415,16 @@ def test_wait_for_what_never_ran(daemon, place, alice):
 
 def test_wait_survives_a_daemon_that_is_restarted(daemon, place, gate, alice):
     number = submit(daemon, place, alice, f"read x < {gate.name}; exit 9")
-    daemon.wait_leases(1, state="active")
-    process = daemon.popen("wait", number, user=alice)
-    with daemon.varlink() as link:  # it is behind us in the daemon's loop, so it was heard
-        link.send("org.dibs.GetStatus")
-        link.receive()
+    failed = submit(daemon, place, alice, "exit 7")
+    wait(daemon, failed, user=alice, code=7)
+    process = daemon.popen("wait", number, failed, user=alice)
+    assert f"#{failed}" in read_line(process.stderr)  # so it was heard
     daemon.kill()
+    assert "dibsd went away" in read_line(process.stderr)
     gate.write(b"\n")
     daemon.start()
     code, _, err = rest(process)
-    assert code == 9 and f"#{number} sh: exit status 9" in err
+    assert code == 9 and err == f"dibs: #{number} sh: exit status 9\n"
 
 
 def test_wait_for_a_run_or_hold(daemon, alice):

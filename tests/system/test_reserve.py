@@ -61,10 +61,11 @@ def one_of(*values):
 LEASE_FIELDS = {
     "id": is_int, "kind": one_of("run", "hold", "job", "booking"),
     "state": one_of("waiting", "booked", "active", "grace"),
-    "uid": is_int, "user": is_text, "gpus": list_of(is_int), "since": either(is_time, is_null),
+    "uid": is_int, "user": is_text, "gpus": list_of(is_int), "count": is_int,
+    "share_mib": either(is_int, is_null), "since": either(is_time, is_null),
     "until": either(is_time, is_null), "command": either(is_text, is_null), "note": either(is_text, is_null),
     "position": either(is_int, is_null), "idle_since": either(is_time, is_null),
-    "idle_release": either(is_time, is_null),
+    "idle_release": either(is_time, is_null), "job": is_null,
 }
 LEASE = shape(**LEASE_FIELDS)
 PROCESS = shape(pid=is_int, uid=either(is_int, is_null), user=either(is_text, is_null), command=is_text,
@@ -80,7 +81,7 @@ STATUS = shape(host=is_text, version=is_text, guard=one_of("off"), guard_method=
                gpus=list_of(GPU), leases=list_of(LEASE))
 EVENT = shape(id=is_int, time=is_time, kind=is_text, lease=is_int, uid=either(is_int, is_null),
               user=either(is_text, is_null), gpu=either(is_text, is_null), detail=is_text)
-SHOWN = shape(**LEASE_FIELDS | {"state": is_text, "count": is_int, "submitted": is_time, "events": list_of(EVENT),
+SHOWN = shape(**LEASE_FIELDS | {"state": is_text, "submitted": is_time, "events": list_of(EVENT),
                                 "ended": either(is_time, is_null), "end": either(is_text, is_null)})
 
 
@@ -171,7 +172,7 @@ def test_tables_in_a_pipe_are_plain_and_complete(daemon, alice, bob):
     table = daemon.dibs("list", user=alice).stdout
     assert ("long " * 30).strip() in table
     assert table.splitlines()[0].split() == ["LEASE", "KIND", "STATE", "GPU", "FOR", "UNTIL", "COMMAND"]
-    assert re.match(rf" *1 +#2 +{bob} +any 2 +\d+s +waiting +sleep 7$", daemon.dibs("queue").stdout.splitlines()[1])
+    assert re.match(rf" *1 +#2 +{bob} +any 2 +waiting +\d+s +sleep 7$", daemon.dibs("queue").stdout.splitlines()[1])
     waiting.kill()
 
 
@@ -256,7 +257,7 @@ def test_bash_completes_verbs_options_and_leases(daemon, alice):
         return daemon.shell(f"source {COMPLETIONS}/dibs.bash; COMP_WORDS=({array}); COMP_CWORD={len(words) - 1}; "
                             'COMP_LINE="${COMP_WORDS[*]}"; _dibs; echo "${COMPREPLY[@]}"', user=alice).split()
 
-    assert set(complete("dibs", "re")) == {"reserve", "release"}
+    assert set(complete("dibs", "re")) == {"reserve", "release", "resume", "requeue", "report"}
     assert complete("dibs", "reserve", "--sh") == ["--short"]
     assert complete("dibs", "release", "") == [str(hold)]
     assert complete("dibs", "admin", "un") == ["undrain"]
