@@ -17,8 +17,8 @@ struct verdict api_parse_ids(json_t *ids, struct job_address **ret, size_t *ret_
  * there is none. */
 struct lease *api_find_address(const struct manager *m, const struct job_address *address);
 
-/* One that has ended, in memory only so far: the store will say so with the next commit, and whoever
- * waits for it is told then. NULL: there is none. */
+/* One that has ended, in memory only so far: the store will say so with the next commit, and
+ * whoever waits for it is told then. NULL: there is none. */
 struct lease *api_find_ending(const struct manager *m, const struct job_address *address);
 
 /* The same of those that have ended: *ret is the caller's; NULL: there is none. */
