@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/lease.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/parse.h"

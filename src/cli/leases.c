@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What is done to a lease that exists: extend, give, shrink, release. */
-#include <errno.h>
 
 #include "base/clock.h"
 #include "base/parse.h"
