@@ -4,8 +4,8 @@
 
 #include <fcntl.h>
 
-static const struct check *const groups[] = { daemon_checks, host_checks, unit_checks, gpu_checks,
-	guard_checks };
+static const struct check *const groups[] = { daemon_checks, host_checks, unit_checks, jobs_checks,
+	gpu_checks, guard_checks };
 
 static const struct {
 	const char *word;

@@ -41,8 +41,8 @@ struct check {
 };
 
 /* Each to a NULL name. */
-extern const struct check daemon_checks[], host_checks[], unit_checks[], gpu_checks[],
-	guard_checks[];
+extern const struct check daemon_checks[], host_checks[], unit_checks[], jobs_checks[],
+	gpu_checks[], guard_checks[];
 
 void finding_set(struct finding *finding, enum health health, const char *fmt, ...) _printf_(3, 4);
 void finding_fix(struct finding *finding, const char *why, const char *fmt, ...) _printf_(3, 4);
@@ -54,6 +54,18 @@ bool host_has_systemd(const struct host *host);
 /* Where a file system of this type is mounted (at path, unless that is NULL); false if nowhere. */
 bool host_mount(
 	const struct host *host, const char *type, const char *path, char *ret, size_t size);
+
+/* The directory of systemd that has a unit of this name, or a link to one ("TARGET.wants/UNIT");
+ * NULL: none. */
+const char *host_find_unit(const struct host *host, const char *name);
+
+/* A setting as /etc/dibs/dibs.conf and its drop-ins have it, else fallback. Not being allowed to
+ * read them is a negative errno. */
+int host_setting(const struct host *host, const char *section, const char *key,
+	const char *fallback, char *dst, size_t size);
+
+/* Does nvidia-persistenced run? */
+bool host_has_persistenced(const struct host *host);
 
 /* What the NVIDIA driver says of its device nodes; false: it is not there. */
 bool host_nvreg(const struct host *host, struct nvreg *ret);

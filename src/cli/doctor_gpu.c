@@ -22,7 +22,7 @@ static bool has_driver(const struct host *host)
 	return host_has(host, "proc/driver/nvidia/version");
 }
 
-static bool has_persistenced(const struct host *host)
+bool host_has_persistenced(const struct host *host)
 {
 	return host_has(host, "run/nvidia-persistenced/nvidia-persistenced.pid") ||
 	       host_has(host, "run/nvidia-persistenced/socket");
@@ -183,7 +183,7 @@ static void look_modprobe(const struct host *host, struct finding *finding)
 	if (!has_driver(host)) {
 		finding_set(finding, HEALTH_SKIPPED, "no NVIDIA driver, so no nvidia-modprobe");
 	} else if (missing || !(st.st_mode & S_ISUID)) {
-		bool made = has_persistenced(host);
+		bool made = host_has_persistenced(host);
 
 		finding_set(finding, made ? HEALTH_OK : HEALTH_NOTE, "nvidia-modprobe is %s",
 			missing ? "not installed" : "not setuid: only root can make device nodes");
@@ -209,7 +209,7 @@ static void look_persistence(const struct host *host, struct finding *finding)
 {
 	if (!has_driver(host)) {
 		finding_set(finding, HEALTH_SKIPPED, "no NVIDIA driver, so no persistence mode");
-	} else if (has_persistenced(host)) {
+	} else if (host_has_persistenced(host)) {
 		finding_set(finding, HEALTH_OK, "nvidia-persistenced runs");
 	} else {
 		finding_set(finding, HEALTH_NOTE, "nvidia-persistenced does not run");

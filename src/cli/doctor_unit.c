@@ -19,13 +19,12 @@
 static const char *const places[] = { "etc/systemd/system", "run/systemd/system",
 	"usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system" };
 
-/* The place that has it, or NULL. */
-static const char *find_unit(const struct host *host, const char *suffix)
+const char *host_find_unit(const struct host *host, const char *name)
 {
 	char path[PATH_MAX];
 
 	for (size_t i = 0; i < ELEMENTSOF(places); i++) {
-		snprintf(path, sizeof(path), "%s/%s", places[i], suffix);
+		snprintf(path, sizeof(path), "%s/%s", places[i], name);
 		if (host_has(host, path))
 			return places[i];
 	}
@@ -80,10 +79,10 @@ static void look_unit(const struct host *host, struct finding *finding)
 	if (!host_has_systemd(host)) {
 		finding_set(
 			finding, HEALTH_SKIPPED, "no systemd here: start dibsd by your own means");
-	} else if (!find_unit(host, UNIT)) {
+	} else if (!host_find_unit(host, UNIT)) {
 		finding_set(finding, HEALTH_PROBLEM, UNIT " is not installed");
 		finding_fix(finding, "dibsd does not start with the machine", "meson install");
-	} else if (!find_unit(host, "multi-user.target.wants/" UNIT)) {
+	} else if (!host_find_unit(host, "multi-user.target.wants/" UNIT)) {
 		finding_set(finding, HEALTH_PROBLEM, UNIT " is not enabled");
 		finding_fix(finding, "dibsd does not start with the machine",
 			"systemctl enable --now dibsd");
@@ -162,7 +161,7 @@ static bool judge_unit(struct finding *finding, const char *path, const char *te
 
 static void look_settings(const struct host *host, struct finding *finding)
 {
-	const char *place = find_unit(host, UNIT);
+	const char *place = host_find_unit(host, UNIT);
 	char path[PATH_MAX], text[UNIT_SIZE];
 
 	if (!host_has_systemd(host) || !place) {

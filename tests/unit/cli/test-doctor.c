@@ -253,6 +253,133 @@ static void drop_ins(void)
 	}
 }
 
+/* A setting is looked up where dibsd would find it. */
+static void settings(void)
+{
+	char value[16];
+
+	reset();
+	CHECK_INT(host_setting(&host, "jobs", "cpu-max", "0", value, sizeof(value)), 0);
+	CHECK_STR(value, "0");
+	put("etc/dibs/dibs.conf", "[lease]\ncpu-max = 1\n[ jobs ]\n#cpu-max = 2\n"
+				  "xcpu-max = 3\n cpu-max=400 \r\n[share]\ncpu-max = 5");
+	host_setting(&host, "jobs", "cpu-max", "0", value, sizeof(value));
+	CHECK_STR(value, "400");
+	put("etc/dibs/dibs.conf.d/20.conf", "[jobs]\ncpu-max = 20\n");
+	put("etc/dibs/dibs.conf.d/10.conf", "[jobs]\ncpu-max = 10\n");
+	put("etc/dibs/dibs.conf.d/30.conf", "[jobs]\nmemory-max = 30M\n");
+	put("etc/dibs/dibs.conf.d/40.conf.old", "[jobs]\ncpu-max = 40\n");
+	host_setting(&host, "jobs", "cpu-max", "0", value, sizeof(value));
+	CHECK_STR(value, "20");
+	put("etc/dibs/dibs.conf.d/50.conf/x", "");
+	CHECK_INT(host_setting(&host, "jobs", "cpu-max", "0", value, sizeof(value)), 0);
+	CHECK_STR(value, "20");
+}
+
+#define EXEC &DIBS_LIBEXECDIR "/dibs-exec"[1]
+
+static void supervisor(void)
+{
+	reset();
+	look(jobs_checks, "dibs-exec", HEALTH_PROBLEM, "cannot find");
+	CHECK_STR(finding.fix, "meson install");
+	put(EXEC, "");
+	look(jobs_checks, "dibs-exec", HEALTH_PROBLEM, "is no program (mode 0644)");
+	CHECK_STR(finding.fix, "chmod 0755 " DIBS_LIBEXECDIR "/dibs-exec");
+	set_mode(EXEC, 0755);
+	look(jobs_checks, "dibs-exec", HEALTH_OK, "supervises jobs");
+}
+
+#define UNITS    "usr/lib/systemd/system/"
+#define LISTENS  "0: 00000002 00000000 00010000 0005 01 17 "
+#define CONNECTS "0: 00000003 00000000 00000000 0005 03 18 "
+
+static void supervisor_socket(void)
+{
+	static const char check[] = "dibs-exec-socket";
+
+	reset();
+	look(jobs_checks, check, HEALTH_SKIPPED, "not started by systemd");
+	put("run/systemd/system/x", "");
+	look(jobs_checks, check, HEALTH_SKIPPED, "not started by systemd");
+	put(UNITS "dibsd.service", "");
+	look(jobs_checks, check, HEALTH_PROBLEM, "not installed");
+	put(UNITS "dibs-exec.socket", "");
+	put("proc/net/unix", CONNECTS "/run/dibs/exec\n" LISTENS "/run/dibs/socket\n");
+	look(jobs_checks, check, HEALTH_PROBLEM, "does not listen at /run/dibs/exec");
+	CHECK_STR(finding.fix, "systemctl enable --now dibs-exec.socket");
+	put("proc/net/unix", LISTENS "\n" LISTENS "/run/dibs/exec\n");
+	look(jobs_checks, check, HEALTH_PROBLEM, "not enabled");
+	CHECK_STR(finding.fix, "systemctl enable dibs-exec.socket");
+	put("etc/systemd/system/sockets.target.wants/dibs-exec.socket", "");
+	look(jobs_checks, check, HEALTH_OK, "listens at /run/dibs/exec");
+	/* It has to be where dibsd looks for it. */
+	put("etc/dibs/dibs.conf", "[daemon]\nsocket = /run/gpus/socket\n");
+	look(jobs_checks, check, HEALTH_PROBLEM, "does not listen at /run/gpus/exec");
+	CHECK(strstr(finding.fix, "'[Socket]\\nListenSequentialPacket=%s\\n' '' /run/gpus/exec >"));
+}
+
+static void pam(void)
+{
+	reset();
+	look(jobs_checks, "pam", HEALTH_PROBLEM, "no /etc/pam.d/dibs");
+	CHECK(strstr(finding.why, "refuses all jobs"));
+	put("etc/pam.d/other", "# pam_deny.so is safer\n@include common-account\n");
+	look(jobs_checks, "pam", HEALTH_NOTE, "no /etc/pam.d/dibs");
+	put("etc/pam.d/other", "account required pam_deny.so\n");
+	look(jobs_checks, "pam", HEALTH_PROBLEM, "no /etc/pam.d/dibs");
+	put("etc/pam.d/dibs", "");
+	look(jobs_checks, "pam", HEALTH_OK, "belongs to root");
+	set_mode("etc/pam.d/dibs", 0666);
+	look(jobs_checks, "pam", HEALTH_PROBLEM, "mode 0666");
+	put("etc/dibs/dibs.conf", "[jobs]\npam-service = gpu\n");
+	look(jobs_checks, "pam", HEALTH_PROBLEM, "no /etc/pam.d/gpu");
+	CHECK(strstr(finding.fix, "data/dibs.pam /etc/pam.d/gpu"));
+	put("etc/dibs/dibs.conf", "[jobs]\npam-service = none\n");
+	look(jobs_checks, "pam", HEALTH_OK, "no PAM session");
+}
+
+static void job_limits(void)
+{
+	reset();
+	look(jobs_checks, "job-limits", HEALTH_OK, "no limits");
+	put("etc/dibs/dibs.conf", "[jobs]\nmemory-max = 64G\nprocesses-max = 0\ncpu-max = 50\n");
+	look(jobs_checks, "job-limits", HEALTH_PROBLEM, "memory-max needs controller 'memory'");
+	put("proc/self/mounts", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n");
+	put("sys/fs/cgroup/cgroup.controllers", "cpuset hugetlb memory\n");
+	look(jobs_checks, "job-limits", HEALTH_PROBLEM, "cpu-max needs controller 'cpu'");
+	put("sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory\n");
+	look(jobs_checks, "job-limits", HEALTH_OK, "can limit");
+	put("etc/dibs/dibs.conf", "[jobs]\nprocesses-max = 500\n");
+	look(jobs_checks, "job-limits", HEALTH_PROBLEM, "processes-max needs controller 'pids'");
+	CHECK(strstr(finding.why, "RLIMIT_NPROC"));
+}
+
+#define DRIVER(version)                                                                         \
+	"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  " version "  Release Build\n" \
+	"GCC version:  gcc version 12.2.0 (Debian 12.2.0-14)\n"
+
+static void checkpoint(void)
+{
+	reset();
+	look(jobs_checks, "checkpoint", HEALTH_SKIPPED, "no [jobs] checkpoint");
+	put("etc/dibs/dibs.conf", "[jobs]\ncheckpoint = /opt/cuda-checkpoint\n");
+	look(jobs_checks, "checkpoint", HEALTH_PROBLEM, "cannot find /opt/cuda-checkpoint");
+	CHECK_STR(finding.fix, "install -m 0755 cuda-checkpoint /opt/cuda-checkpoint");
+	put("opt/cuda-checkpoint", "");
+	look(jobs_checks, "checkpoint", HEALTH_PROBLEM, "is no program");
+	set_mode("opt/cuda-checkpoint", 0775);
+	look(jobs_checks, "checkpoint", HEALTH_PROBLEM, "mode 0775");
+	set_mode("opt/cuda-checkpoint", 0755);
+	look(jobs_checks, "checkpoint", HEALTH_SKIPPED, "no NVIDIA driver");
+	put("proc/driver/nvidia/version", DRIVER("565.57.01"));
+	look(jobs_checks, "checkpoint", HEALTH_PROBLEM, "driver 565 is too old");
+	put("proc/driver/nvidia/version", DRIVER("570.86.15"));
+	look(jobs_checks, "checkpoint", HEALTH_NOTE, "nvidia-persistenced does not run");
+	put("run/nvidia-persistenced/socket", "");
+	look(jobs_checks, "checkpoint", HEALTH_OK, "with driver 570");
+}
+
 static void nvidia(void)
 {
 	reset();
@@ -412,6 +539,12 @@ int main(void)
 	TEST(unit);
 	TEST(old_unit);
 	TEST(drop_ins);
+	TEST(settings);
+	TEST(supervisor);
+	TEST(supervisor_socket);
+	TEST(pam);
+	TEST(job_limits);
+	TEST(checkpoint);
 	TEST(nvidia);
 	TEST(nodes);
 	TEST(modes_of_nodes);
