@@ -73,9 +73,12 @@ def beside_slurm(slurm, what, samples, command, its_samples):
 
 
 @contextlib.contextmanager
-def jobs_daemon(place):
-    """A daemon and a client of it."""
-    daemon = Daemon(place, SLOTS, LIMITS)
+def jobs_daemon(place, config=""):
+    """A daemon and a client of it. Supervisors are started as under systemd, by a program that listens."""
+    daemon = Daemon(place, SLOTS, LIMITS + config)
+    listener = daemon.directory / "exec"
+    place.start([place.program("src/exec/dibs-exec"), "--listen", listener])
+    wait_until(listener.exists, "dibs-exec listens")
     with contextlib.closing(daemon.connect()) as connection:
         connection.socket.settimeout(PATIENCE)
         yield daemon, connection

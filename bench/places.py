@@ -82,15 +82,14 @@ class Daemon:
         self.socket = self.directory / "socket"
         self.state = self.directory / "state"
         self.cgroups = place.cgroup_root and place.cgroup_root / self.directory.name
-        (self.directory / "dibs.conf").write_text(config)
+        (self.directory / "dibs.conf").write_text(f"[daemon]\nsocket = {self.socket}\n{config}")
         self.gpus = gpus
         self.process = None
         place.stack.callback(self.remove_pins)
         self.start()
 
     def start(self):
-        command = [self.program, "--config", self.directory / "dibs.conf", "--socket", self.socket,
-                   "--state", self.state]
+        command = [self.program, "--config", self.directory / "dibs.conf", "--state", self.state]
         if self.gpus:
             command += ["--sim", f"{self.gpus}xA100-80G"]
         if self.cgroups:
