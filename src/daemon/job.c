@@ -526,11 +526,12 @@ static void reconcile(struct manager *m, struct lease *lease)
 
 void jobs_reconcile(struct manager *m)
 {
+	/* First: what ends now needs its record until that is stored, lest it be run again. */
+	sweep_records(m);
 	/* By number: the end of one may be what makes another start, or end. */
 	for (size_t i = 0; i < m->pool->n_leases; i++)
 		if (m->pool->leases[i]->job)
 			reconcile(m, m->pool->leases[i]);
-	sweep_records(m);
 }
 
 int jobs_new(struct manager *m, struct jobs **ret, struct error *err)
