@@ -64,6 +64,7 @@ struct changes {
 
 struct batch {
 	struct changes changes;
+	struct changes *settled; /* borrowed; those that are being settled, or NULL */
 	sd_event_source *source, *overdue, *retry;
 	unsigned calls;
 	uint64_t first_us; /* when the first of them came, CLOCK_MONOTONIC */
@@ -211,13 +212,17 @@ void batch_reply(struct manager *m, struct connection *connection, char *text, b
 	kick(m);
 }
 
-void batch_forget(struct manager *m, const struct connection *connection)
+static void forget(struct changes *changes, const struct connection *connection)
 {
-	struct changes *changes = &m->batch->changes;
-
-	for (size_t i = 0; i < changes->n_replies; i++)
+	for (size_t i = 0; changes && i < changes->n_replies; i++)
 		if (changes->replies[i].connection == connection)
 			changes->replies[i].connection = NULL;
+}
+
+void batch_forget(struct manager *m, const struct connection *connection)
+{
+	forget(&m->batch->changes, connection);
+	forget(m->batch->settled, connection);
 }
 
 static void run_queue(struct manager *m)
@@ -338,6 +343,17 @@ static void send_fault(struct connection *c, const struct error *err)
 	connection_send(c, text, true);
 }
 
+/* Those that end a call, or the others. A connection may be gone after each. */
+static void send_replies(struct changes *changes, bool final)
+{
+	for (size_t i = 0; i < changes->n_replies; i++) {
+		const struct reply *reply = &changes->replies[i];
+
+		if (reply->connection && reply->final == final)
+			connection_send(reply->connection, reply->text, final);
+	}
+}
+
 static void put_back(struct lease *lease, struct lease_change *change)
 {
 	bool attached = lease->job || watch_of(lease)->connection != NULL;
@@ -385,7 +401,8 @@ static void undo(struct manager *m, struct changes *changes, const struct error 
 			send_fault(watch->connection, err);
 		watch_free(lease);
 	}
-	guard_apply(m); /* it may have looked at what now turns out not to be true */
+	guard_apply(m);               /* it may have looked at what now turns out not to be true */
+	send_replies(changes, false); /* which are of what was there before */
 	for (size_t i = 0; i < changes->n_replies; i++)
 		if (changes->replies[i].connection && changes->replies[i].final)
 			send_fault(changes->replies[i].connection, err);
@@ -402,6 +419,8 @@ static void apply(struct manager *m, struct changes *changes)
 	 */
 	if (changes->n_leases + changes->n_gpus > 0)
 		guard_apply(m);
+	/* First: what is applied may bring the last answer of the same call. */
+	send_replies(changes, false);
 	for (int ended = 1; ended >= 0; ended--)
 		for (size_t i = 0; i < changes->n_leases; i++) {
 			struct lease *lease = changes->leases[i].lease;
@@ -411,10 +430,7 @@ static void apply(struct manager *m, struct changes *changes)
 			lifecycle_apply(m, lease);
 		}
 	revoke_run(m);
-	for (size_t i = 0; i < changes->n_replies; i++)
-		if (changes->replies[i].connection)
-			connection_send(changes->replies[i].connection, changes->replies[i].text,
-				changes->replies[i].final);
+	send_replies(changes, true);
 }
 
 /* Notes what each lease was when it was stored: while effects are applied, some change again. */
@@ -497,6 +513,7 @@ static void batch_settle(struct manager *m)
 	}
 	changes = batch->changes;
 	batch->changes = (struct changes){ 0 };
+	batch->settled = &changes;
 
 	if (has_facts(&changes) && persist(m, &changes, &err) < 0) {
 		store_failed(m, &err);
@@ -517,6 +534,7 @@ static void batch_settle(struct manager *m)
 	if (has_facts(&changes))
 		server_status_changed(m->server);
 	arm_deadline(m);
+	batch->settled = NULL;
 	changes_clear(&changes);
 }
 
