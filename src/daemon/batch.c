@@ -18,6 +18,7 @@
 #include "daemon/api.h"
 #include "daemon/guard.h"
 #include "daemon/hook.h"
+#include "daemon/job.h"
 #include "daemon/lifecycle.h"
 #include "daemon/needs.h"
 #include "daemon/revoke.h"
@@ -364,6 +365,8 @@ static void put_back(struct lease *lease, struct lease_change *change)
 	lease->job = TAKE_PTR(change->job);
 	lease->request.gpus = TAKE_PTR(change->listed);
 	lease->attached = attached;
+	if (lease->job)
+		job_undone(lease);
 }
 
 /* Nothing that was changed is true: puts it all back, and says so to everybody who waits for an

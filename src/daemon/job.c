@@ -71,6 +71,14 @@ struct attempt *attempt_free(struct attempt *attempt)
 	return NULL;
 }
 
+void job_undone(struct lease *lease)
+{
+	struct attempt *attempt = watch_of(lease)->attempt;
+
+	if (attempt)
+		attempt->over = attempt->lost = false;
+}
+
 bool job_runs(const struct manager *m, const struct lease *lease)
 {
 	_cleanup_(record_clear) struct record record = { 0 };
@@ -100,6 +108,14 @@ static bool is_shortage(int r)
 
 /* --- how it ended --- */
 
+/* Security: who comes to its limit at once would do nothing but begin, and fill the journal. */
+int64_t job_begins_again(const struct manager *m, const struct lease *lease)
+{
+	int64_t begin_us = lease->since_us + m->config->jobs_retry_delay_us;
+
+	return lease->end == LEASE_END_LIMIT && begin_us > clock_now(&m->clock) ? begin_us : 0;
+}
+
 /* The attempt is over, and nothing of it lives any more. */
 static void finish(struct manager *m, struct lease *lease)
 {
@@ -116,7 +132,7 @@ static void finish(struct manager *m, struct lease *lease)
 		lifecycle_end(m, lease, why, clock_now(&m->clock), EVENT_NOBODY, detail);
 		break;
 	case JOB_NEXT_REQUEUE:
-		lifecycle_requeue(m, lease, 0, EVENT_NOBODY, NULL);
+		lifecycle_requeue(m, lease, job_begins_again(m, lease), EVENT_NOBODY, NULL);
 		break;
 	case JOB_NEXT_RETRY:
 		lifecycle_requeue(m, lease, begin_us, EVENT_NOBODY, detail);
@@ -251,6 +267,9 @@ void job_look(struct manager *m, struct lease *lease)
 		return;
 	if (!attempt->over)
 		learn(m, lease);
+	/* Security: when it was to be killed, its supervisor may not have been known yet. */
+	if (lease->state == LEASE_GRACE && lease->kill_us == TIME_NEVER)
+		job_kill(m, lease);
 	if (attempt->over)
 		settle(m, lease);
 }

@@ -42,6 +42,9 @@ int job_place(const struct manager *m, struct lease *lease);
  * that is suspended), and it may have its turn. */
 void job_waits_again(struct manager *m, struct lease *lease);
 
+/* The commit failed, and lease->job is as it was before: how it ended is to be read anew. */
+void job_undone(struct lease *lease);
+
 /* After the commit that ended it. */
 void job_bury(struct manager *m, struct lease *lease);
 
