@@ -109,11 +109,11 @@ static bool is_shortage(int r)
 /* --- how it ended --- */
 
 /* Security: who comes to its limit at once would do nothing but begin, and fill the journal. */
-int64_t job_begins_again(const struct manager *m, const struct lease *lease)
+int64_t job_begins_again(const struct manager *m, const struct lease *lease, enum lease_end why)
 {
 	int64_t begin_us = lease->since_us + m->config->jobs_retry_delay_us;
 
-	return lease->end == LEASE_END_LIMIT && begin_us > clock_now(&m->clock) ? begin_us : 0;
+	return why == LEASE_END_LIMIT && begin_us > clock_now(&m->clock) ? begin_us : 0;
 }
 
 /* The attempt is over, and nothing of it lives any more. */
@@ -132,7 +132,7 @@ static void finish(struct manager *m, struct lease *lease)
 		lifecycle_end(m, lease, why, clock_now(&m->clock), EVENT_NOBODY, detail);
 		break;
 	case JOB_NEXT_REQUEUE:
-		lifecycle_requeue(m, lease, job_begins_again(m, lease), EVENT_NOBODY, NULL);
+		lifecycle_requeue(m, lease, job_begins_again(m, lease, lease->end), EVENT_NOBODY, NULL);
 		break;
 	case JOB_NEXT_RETRY:
 		lifecycle_requeue(m, lease, begin_us, EVENT_NOBODY, detail);

@@ -14,6 +14,8 @@
 #include "base/log.h"
 #include "daemon/api.h"
 #include "daemon/batch.h"
+#include "daemon/job.h"
+#include "daemon/job.h"
 #include "daemon/lifecycle.h"
 #include "daemon/suspend.h"
 #include "daemon/wait.h"
@@ -74,7 +76,8 @@ static void suspended(struct manager *m, struct lease *lease, const struct asked
 	}
 	lease->job->suspended = true;
 	lease->job->held = asked->by_owner;
-	lifecycle_requeue(m, lease, 0, asked->by_owner ? asked->uid : EVENT_NOBODY, NULL);
+	lifecycle_requeue(m, lease, job_begins_again(m, lease, asked->why),
+		asked->by_owner ? asked->uid : EVENT_NOBODY, NULL);
 }
 
 static void tell(struct manager *m, const struct lease *lease, enum suspend_outcome outcome,
