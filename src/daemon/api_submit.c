@@ -332,6 +332,18 @@ static struct verdict check_power(const struct manager *m, const struct lease *l
 		"this dibsd does not run as root, so it can run jobs of its own user alone");
 }
 
+/* Security: as with nice(1), everybody may stand back, and few push to the front. */
+static struct verdict check_nice(const struct connection *c, const struct job *job)
+{
+	const struct actor actor = connection_actor(c);
+
+	if (job->nice >= 0 || actor.admin)
+		return verdict_ok();
+	return verdict_make(VERDICT_REFUSED, "limit.nice",
+		"only administrators can put a job before those of others; give a niceness of 0 or "
+		"more");
+}
+
 static struct verdict check(struct manager *m, const struct submit_parameters *p,
 	struct lease *lease, int *ret_r, struct error *err)
 {
@@ -410,6 +422,8 @@ static int submit(
 	if (!lease || spec.failed || fill_request(p, &lease->request) < 0 ||
 		fill_job(m, p, lease->job) < 0)
 		return -ENOMEM;
+	if (v.kind == VERDICT_OK)
+		v = check_nice(c, lease->job);
 	if (v.kind == VERDICT_OK)
 		v = check(m, p, lease, &r, err);
 	if (r < 0)
