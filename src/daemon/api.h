@@ -28,6 +28,9 @@ extern const struct method api_lease_methods[], api_admin_methods[], api_request
 /* From a frame to the handler of its method. */
 void dispatch(struct manager *m, struct connection *c, const char *text, size_t size);
 
+/* Counts n changes of who calls; refused if they are too many for this hour. */
+struct verdict api_take_changes(struct manager *m, const struct connection *c, size_t n);
+
 /* The lease with that number, or NULL if it has ended or never was; what to say then. */
 struct lease *api_find_lease(const struct manager *m, int64_t id);
 struct verdict api_unknown_lease(int64_t id);

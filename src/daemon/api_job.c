@@ -3,7 +3,9 @@
  * ControlJobs and Enter: what people do with the jobs they have.
  *
  * Each id is first resolved to what it means now (a job, an array with all its elements, an element
- * that has not started), then everything is checked, then everything is done: all or nothing.
+ * that has not started), then everything is checked, then everything is done: all or nothing. What
+ * is meant more than once is one target: they are sorted by number, so an array comes before its
+ * elements.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -69,6 +71,35 @@ static int add_with_elements(const struct manager *m, struct targets *targets, s
 	return r;
 }
 
+static int compare_addresses(const void *a, const void *b)
+{
+	const struct job_address *x = a, *y = b;
+
+	if (x->id != y->id)
+		return x->id < y->id ? -1 : 1;
+	return (x->index > y->index) - (x->index < y->index);
+}
+
+static int compare_targets(const void *a, const void *b)
+{
+	const struct target *x = a, *y = b;
+
+	return compare_addresses(&(struct job_address){ x->lease->id, x->index },
+		&(struct job_address){ y->lease->id, y->index });
+}
+
+static void make_unique(struct targets *targets)
+{
+	size_t n = 0;
+
+	if (targets->n > 0)
+		qsort(targets->items, targets->n, sizeof(*targets->items), compare_targets);
+	for (size_t i = 0; i < targets->n; i++)
+		if (n == 0 || compare_targets(&targets->items[n - 1], &targets->items[i]) != 0)
+			targets->items[n++] = targets->items[i];
+	targets->n = n;
+}
+
 static struct verdict resolve(const struct manager *m, const struct actor *actor, json_t *ids,
 	const char *action, struct targets *ret, int *ret_r)
 {
@@ -78,10 +109,17 @@ static struct verdict resolve(const struct manager *m, const struct actor *actor
 
 	if (v.kind == VERDICT_OK && !addresses)
 		*ret_r = -ENOMEM;
+	/* Security: an array named often would mean its elements as often. */
+	if (n > 0)
+		qsort(addresses, n, sizeof(*addresses), compare_addresses);
 	for (size_t i = 0; i < n && v.kind == VERDICT_OK && *ret_r >= 0; i++) {
-		struct lease *lease = api_find_address(m, &addresses[i]);
-		bool pending = lease && addresses[i].index >= 0 && lease->id == addresses[i].id;
+		struct lease *lease;
+		bool pending;
 
+		if (i > 0 && compare_addresses(&addresses[i - 1], &addresses[i]) == 0)
+			continue;
+		lease = api_find_address(m, &addresses[i]);
+		pending = lease && addresses[i].index >= 0 && lease->id == addresses[i].id;
 		if (!lease)
 			return api_unknown_address(&addresses[i]);
 		/* Security: only the owner; administrators have their own, journaled, verbs. */
@@ -90,6 +128,7 @@ static struct verdict resolve(const struct manager *m, const struct actor *actor
 			*ret_r = pending ? add(ret, lease, addresses[i].index)
 					 : add_with_elements(m, ret, lease);
 	}
+	make_unique(ret);
 	return v;
 }
 
@@ -226,14 +265,14 @@ static const struct action *find_action(const char *name)
 }
 
 /* Was it named by itself, or only as a part of its array? */
-static bool is_part(const struct targets *targets, size_t i)
+static bool is_part(const struct manager *m, const struct targets *targets, size_t i)
 {
 	const struct job *job = targets->items[i].lease->job;
+	const struct target array = { job && job->array ? pool_find(m->pool, job->array) : NULL,
+		-1 };
 
-	for (size_t k = i; job && job->array && k-- > 0;)
-		if (targets->items[k].lease->id == job->array && targets->items[k].index < 0)
-			return true;
-	return false;
+	return array.lease &&
+	       bsearch(&array, targets->items, targets->n, sizeof(array), compare_targets);
 }
 
 static bool is_whole_array(const struct target *target)
@@ -257,7 +296,7 @@ static struct verdict check(
 		}
 		if (action->is_for(target))
 			n_for++;
-		else if (!is_whole_array(target) && !is_part(targets, i))
+		else if (!is_whole_array(target) && !is_part(m, targets, i))
 			return refuse(target->lease, "job.not-so", action->otherwise);
 	}
 	return n_for > 0 ? verdict_ok()
@@ -273,7 +312,8 @@ static void apply(struct manager *m, struct connection *c, const struct action *
 		if (action->is_for(&targets->items[i]))
 			action->apply(m, &targets->items[i], c->uid, sig);
 	for (size_t i = 0; i < targets->n; i++)
-		json_array_append_new(array, api_view_lease(m, targets->items[i].lease));
+		if (i == 0 || targets->items[i].lease != targets->items[i - 1].lease)
+			json_array_append_new(array, api_view_lease(m, targets->items[i].lease));
 	connection_reply(c, json_pack("{s:o}", "leases", array));
 }
 
@@ -307,6 +347,8 @@ static int control(
 	if (v.kind == VERDICT_OK && !action->apply && targets.n > 1)
 		v = verdict_make(
 			VERDICT_INVALID, "job.one-at-a-time", "jobs are suspended one at a time");
+	if (v.kind == VERDICT_OK && action->apply != cancel) /* which gives back */
+		v = api_take_changes(m, c, targets.n);
 	if (v.kind != VERDICT_OK)
 		connection_refuse(c, &v);
 	else if (!action->apply)

@@ -60,6 +60,20 @@ static const struct method *find_method(const char *name)
 	return NULL;
 }
 
+/* Security: what one user can make us write is bounded; root keeps a way in. */
+struct verdict api_take_changes(struct manager *m, const struct connection *c, size_t n)
+{
+	unsigned limit = m->config->changes_per_hour;
+
+	while (c->uid != 0 && n-- > 0)
+		if (!rate_take(&m->rate, c->account, clock_now(&m->clock), limit))
+			return verdict_make(VERDICT_REFUSED, "limit.changes-per-hour",
+				"you asked for more than %u changes within an hour; try again "
+				"later",
+				limit);
+	return verdict_ok();
+}
+
 static void run_method(
 	struct manager *m, struct connection *c, const struct method *method, json_t *parameters)
 {
@@ -78,13 +92,8 @@ static void run_method(
 			return;
 		}
 	}
-	/* Security: what one user can make us write is bounded; root keeps a way in. */
-	if (method->changes && actor.uid != 0 &&
-		!rate_take(
-			&m->rate, c->account, clock_now(&m->clock), m->config->changes_per_hour)) {
-		struct verdict v = verdict_make(VERDICT_REFUSED, "limit.changes-per-hour",
-			"you asked for more than %u changes within an hour; try again later",
-			m->config->changes_per_hour);
+	if (method->changes) {
+		struct verdict v = api_take_changes(m, c, 1);
 
 		connection_refuse(c, &v);
 		return;
