@@ -14,6 +14,7 @@
 #include "cli/doctor.h"
 #include "dibs-config.h"
 
+#define DAEMON_UNIT    "dibsd.service"
 #define SOCKET_UNIT    "dibs-exec.socket"
 #define DEFAULT_SOCKET "/run/dibs/socket"
 #define UNIT_PATH      "/run/dibs/exec" /* ListenSequentialPacket= */
@@ -110,11 +111,23 @@ static void fix_socket(struct finding *finding, const char *path)
 			path);
 }
 
+/* Does it come up at boot, by itself or with dibsd? */
+static bool is_started(const struct host *host)
+{
+	char path[PATH_MAX], text[16384];
+
+	if (host_find_unit(host, "sockets.target.wants/" SOCKET_UNIT))
+		return true;
+	snprintf(path, sizeof(path), "%s/" DAEMON_UNIT, host_find_unit(host, DAEMON_UNIT));
+	return read_file_at(host->root, path, text, sizeof(text)) > 0 &&
+	       strstr(text, "\nWants=" SOCKET_UNIT "\n");
+}
+
 static void look_socket(const struct host *host, struct finding *finding)
 {
 	char path[300];
 
-	if (!host_has_systemd(host) || !host_find_unit(host, "dibsd.service")) {
+	if (!host_has_systemd(host) || !host_find_unit(host, DAEMON_UNIT)) {
 		finding_set(finding, HEALTH_SKIPPED,
 			"dibsd is not started by systemd, and starts dibs-exec itself");
 	} else if (!host_find_unit(host, SOCKET_UNIT)) {
@@ -127,12 +140,12 @@ static void look_socket(const struct host *host, struct finding *finding)
 	} else if (!is_listening(host, path)) {
 		finding_set(finding, HEALTH_PROBLEM, "dibs-exec does not listen at %s", path);
 		fix_socket(finding, path);
-	} else if (!host_find_unit(host, "sockets.target.wants/" SOCKET_UNIT)) {
+	} else if (!is_started(host)) {
 		finding_set(finding, HEALTH_PROBLEM, SOCKET_UNIT " is not enabled");
 		finding_fix(finding, "after the next boot no batch job can start",
 			"systemctl enable " SOCKET_UNIT);
 	} else {
-		finding_set(finding, HEALTH_OK, SOCKET_UNIT " is enabled, and listens at %s", path);
+		finding_set(finding, HEALTH_OK, "dibs-exec listens at %s", path);
 	}
 }
 

@@ -313,6 +313,13 @@ static void supervisor_socket(void)
 	CHECK_STR(finding.fix, "systemctl enable dibs-exec.socket");
 	put("etc/systemd/system/sockets.target.wants/dibs-exec.socket", "");
 	look(jobs_checks, check, HEALTH_OK, "listens at /run/dibs/exec");
+	CHECK_INT(
+		unlinkat(host.root, "etc/systemd/system/sockets.target.wants/dibs-exec.socket", 0),
+		0);
+	put(UNITS "dibsd.service", "[Unit]\n#Wants=dibs-exec.socket\n");
+	look(jobs_checks, check, HEALTH_PROBLEM, "not enabled");
+	put(UNITS "dibsd.service", "[Unit]\nWants=dibs-exec.socket\n");
+	look(jobs_checks, check, HEALTH_OK, "listens at /run/dibs/exec");
 	/* It has to be where dibsd looks for it. */
 	put("etc/dibs/dibs.conf", "[daemon]\nsocket = /run/gpus/socket\n");
 	look(jobs_checks, check, HEALTH_PROBLEM, "does not listen at /run/gpus/exec");
