@@ -90,19 +90,39 @@ def test_the_programs_know_their_version(tree):
         assert run(program, "--version").stdout == f"{program.name} {tree.version}\n"
 
 
-def test_the_unit_starts_what_was_installed(tree):
-    unit = tree.lib("systemd/system/dibsd.service").read_text()
-    program = re.search(r"^ExecStart=(\S+)$", unit, re.M)[1]
-    assert Path(program) == tree.places["sbindir"] / "dibsd" and os.access(tree.at(program), os.X_OK)
-    assert "@" not in re.sub(r"@system-service", "", unit)
+@pytest.mark.parametrize("unit, program", [("dibsd", ("sbindir", "dibsd")),
+                                           ("dibs-exec", ("libexecdir", "dibs", "dibs-exec"))])
+def test_units_start_what_was_installed(tree, unit, program):
+    text = tree.lib(f"systemd/system/{unit}.service").read_text()
+    started = re.search(r"^ExecStart=(\S+)", text, re.M)[1]
+    assert tree.at(started) == tree.place(*program) and os.access(tree.at(started), os.X_OK)
+    assert "@" not in re.sub(r"@system-service", "", text)
 
 
-def test_systemd_finds_no_fault_with_the_unit(tree):
+@pytest.mark.parametrize("unit", ["dibsd.service", "dibs-exec.service", "dibs-exec.socket"])
+def test_systemd_finds_no_fault_with_units(tree, unit):
     if not shutil.which("systemd-analyze"):
         pytest.skip("no systemd-analyze")
-    unit = tree.prefix / "lib/systemd/system/dibsd.service"
-    done = run(*tree.inside("systemd-analyze", "verify", "--man=no", unit))
+    path = tree.prefix / "lib/systemd/system" / unit
+    done = run(*tree.inside("systemd-analyze", "verify", "--man=no", path))
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_dibsd_finds_the_socket_of_its_unit(tree):
+    """dibsd looks for dibs-exec beside its own socket, and its unit brings that of dibs-exec up."""
+    socket = re.search(r"^ListenSequentialPacket=(\S+)$", tree.lib("systemd/system/dibs-exec.socket").read_text(), re.M)[1]
+    example = tree.place("datadir", "doc/dibs/dibs.conf").read_text()
+    assert Path(socket) == Path(settings(example, r"#([a-z-]+) =(.*)$")["daemon", "socket"]).with_name("exec")
+    unit = tree.lib("systemd/system/dibsd.service").read_text()
+    assert {"Wants=dibs-exec.socket", "After=dibs-exec.socket"} <= set(unit.splitlines())
+
+
+def test_pam_lets_those_in_who_have_an_account(tree):
+    """Nothing in the file asks a question, and what it includes is there."""
+    lines = [line for line in tree.place("sysconfdir", "pam.d/dibs").read_text().splitlines() if not line.startswith("#")]
+    assert lines == ["@include common-account", "@include common-session-noninteractive"]
+    if Path("/etc/debian_version").exists():
+        assert all(Path("/etc/pam.d", line.split()[1]).exists() for line in lines)
 
 
 def test_user_and_directories_are_made(tree):
@@ -173,8 +193,8 @@ def test_pages_refer_to_pages_that_exist(tree):
         text = plain(tree.place("mandir", section, page))
         for name in re.findall(r"\b(?:org\.)?dibs[a-z.-]*\(\d\)", text):
             assert name in ours, f"{page} refers to {name}"
-    unit = tree.lib("systemd/system/dibsd.service").read_text()
-    assert set(re.findall(r"man:(\S+)", unit)) <= ours
+    for unit in tree.lib("systemd/system").iterdir():
+        assert set(re.findall(r"man:(\S+)", unit.read_text())) <= ours
 
 
 def verbs(tree, *words):
@@ -207,7 +227,9 @@ def test_the_manual_page_and_help_say_the_same(tree):
             spelled = f"{short}, {option}" if short else option
             assert re.search(rf"(^| ){spelled}( |$)", page, re.M), f"{words} {spelled}"
     assert count > 14
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page)) <= known
+    page, of_slurm = re.subn(r"have a counterpart get it \([^()]*\)", "", page)
+    assert of_slurm == 1
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page)) - known == set()
 
 
 def test_bash_completes_the_options_of_help(tree):
