@@ -95,8 +95,10 @@ static void run_method(
 	if (method->changes) {
 		struct verdict v = api_take_changes(m, c, 1);
 
-		connection_refuse(c, &v);
-		return;
+		if (v.kind != VERDICT_OK) {
+			connection_refuse(c, &v);
+			return;
+		}
 	}
 	if (!decoded) {
 		connection_fault(c, &(struct error){ .id = "memory", .text = "out of memory" });
