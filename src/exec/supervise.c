@@ -13,6 +13,7 @@
 #include <grp.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
@@ -339,12 +340,24 @@ static void finish(struct supervisor *s)
 	watchdog_arm(&s->watchdog, 0);
 }
 
+/* If who ordered it is gone, another one may have been started meanwhile, and have done the work:
+ * its record is deleted by then, and would be ours to make. */
+static bool is_awaited(const struct supervisor *s)
+{
+	struct pollfd tell = { .fd = s->tell };
+
+	return poll(&tell, 1, 0) <= 0 || !(tell.revents & (POLLERR | POLLHUP));
+}
+
 /* An order that cannot be followed is told in the record, if it says where that is. */
 static int begin(struct supervisor *s, const char *bytes, size_t size, struct error *why)
 {
 	struct error err = { 0 };
 	int r = order_parse(bytes, size, &s->order, why);
 
+	signal(SIGPIPE, SIG_IGN); /* whoever is told may die before we do */
+	if (!is_awaited(s))
+		return -EPIPE;
 	if (s->order.record)
 		s->record = record_create(s->order.record, &err);
 	if (s->record < 0) {
