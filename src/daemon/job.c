@@ -492,8 +492,11 @@ static void sweep_records(struct manager *m)
 	_cleanup_(closedirp) DIR *dir = opendir(m->jobs->path);
 	struct dirent *entry;
 
+	/* Also one that is only being made, or never will be: its supervisor gives up, and the next
+	 * one is ours. */
 	while (dir && (entry = readdir(dir)))
-		if (entry->d_name[0] != '.' && !is_of_use(m, entry->d_name))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+			!is_of_use(m, entry->d_name))
 			unlinkat(m->jobs->directory, entry->d_name, 0);
 }
 
