@@ -4,23 +4,26 @@
  * that the watchdog can say where it hangs; it hands over its logs, which it opens as the user; and
  * if it fails, it says why. The end of the file without such a sentence is success.
  *
- * The order of steps: the cgroup first, so that nothing runs outside of it; limits that only root
- * may raise; the user; and from there on everything that touches a name the user has given, so
- * that root opens nothing for anybody. The limits of the order come last, since some would keep us
- * from getting there. The process cannot be traced by its user before exec (prctl(2),
- * PR_SET_DUMPABLE).
+ * The order of steps: the cgroup first, so that nothing runs outside of it (the child is born in it
+ * where the kernel can do that: to be moved may wait for a grace period of RCU, which is longer
+ * than all the rest); limits that only root may raise; the user; and from there on everything that
+ * touches a name the user has given, so that root opens nothing for anybody. The limits of the
+ * order come last, since some would keep us from getting there. The process cannot be traced by its
+ * user before exec (prctl(2), PR_SET_DUMPABLE).
  */
 #include "exec/launch.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,6 +54,7 @@ static const char *const step_text[STEP_MAX] = {
 
 struct child {
 	const struct launch *what;
+	bool inside; /* of its cgroup, from its birth */
 	int report, logs[LAUNCH_LOGS], script;
 	struct error err;
 };
@@ -67,7 +71,7 @@ static int confine(struct child *c)
 	int r;
 
 	step(c, STEP_CONFINE);
-	if (what->cgroup >= 0) {
+	if (what->cgroup >= 0 && !c->inside) {
 		r = write_file_at(what->cgroup, "cgroup.procs", "0");
 		if (r < 0)
 			return error_errno(
@@ -241,11 +245,12 @@ static int execute(struct child *c, pid_t parent)
 		&c->err, -errno, "launch.exec", "cannot execute %s", c->what->order->arg.items[0]);
 }
 
-static void __attribute__((noreturn)) child(const struct launch *what, pid_t parent, int report_fd)
+static void __attribute__((noreturn))
+child(const struct launch *what, bool inside, pid_t parent, int report_fd)
 {
 	static int (*const steps[])(struct child *) = { confine, change_user, go_to_directory,
 		open_logs, write_script };
-	struct child c = { .what = what, .report = report_fd, .script = -1 };
+	struct child c = { .what = what, .inside = inside, .report = report_fd, .script = -1 };
 	struct report report = { .kind = REPORT_FAILED };
 
 	for (size_t i = 0; i < ELEMENTSOF(steps) && report.code >= 0; i++)
@@ -259,22 +264,35 @@ static void __attribute__((noreturn)) child(const struct launch *what, pid_t par
 
 /* --- the parent --- */
 
+/* fork(), into the cgroup if that can be. Not before Linux 5.7, nor where clone3() is filtered. */
+static pid_t fork_into(int cgroup, bool *ret_inside)
+{
+	struct clone_args args = {
+		.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)cgroup
+	};
+	pid_t pid = cgroup >= 0 ? (pid_t)syscall(SYS_clone3, &args, sizeof(args)) : -1;
+
+	*ret_inside = pid >= 0;
+	return pid >= 0 ? pid : fork();
+}
+
 /* The watchdog must not find a child that it does not know. */
 static pid_t fork_child(const struct launch *what, struct watchdog *watchdog, int keep, int drop)
 {
 	sigset_t alarm, before;
+	bool inside;
 	pid_t parent = getpid(), pid;
 
 	sigemptyset(&alarm);
 	sigaddset(&alarm, SIGRTMIN);
 	sigprocmask(SIG_BLOCK, &alarm, &before);
-	pid = fork();
+	pid = fork_into(what->cgroup, &inside);
 	if (pid == 0) {
 		/* Security: what tells that a supervisor lives must not outlive it in here. */
 		close(drop);
 		close(what->record);
 		close(what->tell);
-		child(what, parent, keep);
+		child(what, inside, parent, keep);
 	}
 	watchdog->child = pid > 0 ? pid : 0;
 	sigprocmask(SIG_SETMASK, &before, NULL);
