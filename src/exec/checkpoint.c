@@ -38,7 +38,7 @@
 
 struct work {
 	const struct checkpoint *what; /* borrowed */
-	int dir;                       /* the cgroup's; locked */
+	int dir, lock;                 /* of the cgroup; see open_lock() */
 	int64_t deadline_ms;
 	struct cuda_process processes[CHECKPOINT_PIDS_MAX];
 	size_t n, n_given; /* the first n_given were named, the others have a device open */
@@ -109,17 +109,27 @@ static int64_t deadline_of(const struct checkpoint *what)
 	return clock_monotonic_ms() + what->timeout_us / USEC_PER_MSEC;
 }
 
+/* Security: whoever can open a file can keep it locked, and the directory can be opened by all. Of
+ * what lies in it, only this (Linux 5.14) is for root alone. */
+static int open_lock(int dir)
+{
+	int fd = openat(dir, "cgroup.kill", O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 && errno == ENOENT ? fcntl(dir, F_DUPFD_CLOEXEC, 0) : fd;
+}
+
 /* One at a time: the lock goes with the descriptor. */
 static int open_cgroup(struct work *work, struct error *err)
 {
 	const struct timespec pause = { .tv_nsec = LOCK_WAIT_NS };
 	_cleanup_(closep) int dir =
 		open(work->what->cgroup, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_(closep) int lock = dir < 0 ? -1 : open_lock(dir);
 
-	if (dir < 0)
+	if (lock < 0)
 		return error_errno(
 			err, -errno, "suspend.cgroup", "cannot open %s", work->what->cgroup);
-	while (flock(dir, LOCK_EX | LOCK_NB) < 0) {
+	while (flock(lock, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return error_errno(
 				err, -errno, "suspend.lock", "cannot lock %s", work->what->cgroup);
@@ -129,6 +139,7 @@ static int open_cgroup(struct work *work, struct error *err)
 		nanosleep(&pause, NULL);
 	}
 	work->dir = TAKE_FD(dir);
+	work->lock = TAKE_FD(lock);
 	return 0;
 }
 
@@ -365,12 +376,13 @@ int checkpoint_do(const struct checkpoint *what, struct error *err)
 	if (!work)
 		return error_set(err, -ENOMEM, "memory", "out of memory");
 	work->what = what;
-	work->dir = -1;
+	work->dir = work->lock = -1;
 	work->deadline_ms = deadline_of(what);
 	r = open_cgroup(work, err);
 	if (r >= 0)
 		r = what->resume ? resume_all(work, err) : suspend_all(work, err);
 	closep(&work->dir);
+	closep(&work->lock);
 	return r;
 }
 

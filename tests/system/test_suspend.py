@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import DEADLINE, cgroup2_mount
+from harness import DEADLINE, cgroup2_mount, demote
 from site_sensor import SiteSensor
 
 pytestmark = pytest.mark.skipif(cgroup2_mount() is None, reason="no cgroup v2 here")
@@ -62,7 +62,7 @@ class Site:
         self.daemon = make_daemon(sim=None, config=(
             f"{self.sensor.config}[guard]\nmode = deny\nsession-cgroups = {sessions.path}\n"
             f"device-majors = {devices[0].major}\n[lease]\nkill-grace = 1s\n[jobs]\npam-service = none\n"
-            f"checkpoint = {self.tool.path}\n{config}"))
+            f"retry-delay = 0s\ncheckpoint = {self.tool.path}\n{config}"))
         self.log = None
 
     def submit(self, user, *options, gpu=0, job=(), command=None):
@@ -144,6 +144,20 @@ def test_who_was_not_seen_yet_is_suspended_too(site, alice):
     site.daemon.dibs("resume", job, user=alice)
     wait_for(lambda: site.said().count("running") == 3)
     site.daemon.dibs("cancel", job, user=alice)
+
+
+def test_others_cannot_lock_it_out(site, alice, bob):
+    job = site.submit(alice)
+    site.tell(0, site.pid())
+    cgroup = site.daemon.cgroup_root / f"lease-{job}"
+    with subprocess.Popen(["flock", "--exclusive", cgroup, "sh", "-c", "echo locked; read x"], preexec_fn=demote(bob),
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"locked\n"
+        try:
+            site.daemon.dibs("suspend", job, user=alice)
+            assert site.frozen(job)
+        finally:
+            holder.stdin.close()
 
 
 def test_a_job_without_a_gpu_in_use_is_frozen(site, alice):
