@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Takes the GPUs away from the processes of a job, which stay in memory, and gives them back. See
- * docs/decisions/0020-suspend.md for the order and why.
+ * docs/decisions/0015-suspend.md for the order and why.
  *
  * Fields of such an order, beside those that priv/supervisor.h names: node=MAJOR:MINOR, any number:
  * devices that no process of the cgroup may have open when it is suspended. Without tool, no
