@@ -2,9 +2,20 @@
 #include "exec/session.h"
 
 #include <errno.h>
+#include <linux/keyctl.h>
 #include <security/pam_appl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/text.h"
+
+/* Security: who has a session keyring in common has all keys in it, whoever they belong to; and
+ * ours is that of all other supervisors, or of the shell from which root started dibsd. */
+void session_isolate(uid_t uid, gid_t gid)
+{
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) >= 0)
+		syscall(SYS_keyctl, KEYCTL_CHOWN, KEY_SPEC_SESSION_KEYRING, uid, gid);
+}
 
 /* The last message of an error is the reason of a refusal; there is nobody to answer a question. */
 static int converse(

@@ -2,9 +2,15 @@
 /* The PAM session of a job: without a password and without questions. */
 #pragma once
 
+#include <sys/types.h>
+
 #include "base/error.h"
 
 struct pam_handle;
+
+/* A session keyring (session-keyring(7)) of its own, of that user. Nothing is lost where the kernel
+ * has none, or does not let us. */
+void session_isolate(uid_t uid, gid_t gid);
 
 /* Zeroed: none. Stays where it is as long as it is open. */
 struct session {

@@ -118,6 +118,7 @@ static int open_session(struct supervisor *s, struct error *err)
 	s->watchdog.doing = "looking up its groups";
 	if (s->root && initgroups(s->account.name, s->account.gid) < 0)
 		return error_errno(err, -errno, "supervise.groups", "cannot set its groups");
+	session_isolate((uid_t)s->order.uid, s->account.gid);
 	s->watchdog.doing = "opening its PAM session";
 	if (s->root && s->order.pam)
 		r = session_open(&s->session, s->order.pam, s->account.name, err);
