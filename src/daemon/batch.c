@@ -467,6 +467,7 @@ static void store_works(struct manager *m)
 	log_info("the store works again");
 	m->batch->retry_us = 0;
 	sd_event_source_set_enabled(m->batch->retry, SD_EVENT_OFF);
+	jobs_start(m); /* also what was to be suspended or resumed */
 	/* Processes that ended meanwhile told so once, and it could not be recorded. */
 	for (size_t i = 0; i < m->pool->n_leases; i++)
 		if (m->pool->leases[i]->state != LEASE_ENDED)

@@ -126,13 +126,15 @@ static void finish(struct manager *m, struct lease *lease)
 	job_describe_end(lease->job, detail, sizeof(detail));
 	batch_touch(m, lease);
 	lease->job->suspended = false;
+	job_unpin(m, lease);
 	switch (transition_job_next(
 		lease, clock_now(&m->clock), m->config->jobs_retry_delay_us, &why, &begin_us)) {
 	case JOB_NEXT_END:
 		lifecycle_end(m, lease, why, clock_now(&m->clock), EVENT_NOBODY, detail);
 		break;
 	case JOB_NEXT_REQUEUE:
-		lifecycle_requeue(m, lease, job_begins_again(m, lease, lease->end), EVENT_NOBODY, NULL);
+		lifecycle_requeue(
+			m, lease, job_begins_again(m, lease, lease->end), EVENT_NOBODY, NULL);
 		break;
 	case JOB_NEXT_RETRY:
 		lifecycle_requeue(m, lease, begin_us, EVENT_NOBODY, detail);
@@ -148,7 +150,8 @@ static void settle(struct manager *m, struct lease *lease)
 	if (populated == 0 || populated == -ENOENT)
 		finish(m, lease);
 	else if (lease->state == LEASE_ACTIVE && !watch_of(lease)->attempt->lost)
-		lifecycle_warn(m, lease, LEASE_END_EXITED, EVENT_NOBODY,
+		lifecycle_warn(m, lease,
+			lease->end == LEASE_END_NONE ? LEASE_END_EXITED : lease->end, EVENT_NOBODY,
 			"its command has ended, some of its processes have not");
 }
 
@@ -187,11 +190,16 @@ static void take_loss(struct manager *m, struct lease *lease, const char *reason
 /* What is known of the attempt as long as it goes on; the store learns of it with its end. */
 static void take_course(struct manager *m, struct lease *lease, struct record *record)
 {
+	struct attempt *attempt = watch_of(lease)->attempt;
 	struct job *job = lease->job;
+	bool starts = record->running && !attempt->running;
 
-	watch_of(lease)->attempt->running = record->running;
+	attempt->running = record->running;
 	lease->pid = record->pid;
 	lease->start_ticks = record->start_ticks;
+	/* It was told to end before it was there, or by a daemon that died over it. */
+	if (starts && lease->state == LEASE_GRACE)
+		watch_signal(lease, SIGTERM);
 	if (!record->log || (job->log && strcmp(job->log, record->log) == 0 &&
 				    job->log_offset == record->log_offset))
 		return;
@@ -258,10 +266,25 @@ static void learn(struct manager *m, struct lease *lease)
 		watch_found(m, lease);
 }
 
+static int attempt_new(struct manager *m, struct lease *lease)
+{
+	struct attempt *attempt = calloc(1, sizeof(*attempt));
+
+	if (!attempt)
+		return -ENOMEM;
+	attempt->manager = m;
+	attempt->id = lease->id;
+	watch_of(lease)->attempt = attempt;
+	return 0;
+}
+
 void job_look(struct manager *m, struct lease *lease)
 {
 	struct attempt *attempt = watch_of(lease)->attempt;
 
+	/* Told to end before it was begun: then it never is. */
+	if (!attempt && lease->state == LEASE_GRACE && attempt_new(m, lease) >= 0)
+		attempt = watch_of(lease)->attempt;
 	if (!attempt || !(lease_holds(lease) || lease->job->suspended) ||
 		(!attempt->begun && lease->state == LEASE_ACTIVE))
 		return;
@@ -290,18 +313,6 @@ static int on_channel(sd_event_source *source, int fd, uint32_t revents, void *u
 		attempt->source = sd_event_source_disable_unref(attempt->source);
 	if (lease)
 		job_look(m, lease);
-	return 0;
-}
-
-static int attempt_new(struct manager *m, struct lease *lease)
-{
-	struct attempt *attempt = calloc(1, sizeof(*attempt));
-
-	if (!attempt)
-		return -ENOMEM;
-	attempt->manager = m;
-	attempt->id = lease->id;
-	watch_of(lease)->attempt = attempt;
 	return 0;
 }
 
@@ -395,7 +406,7 @@ void job_apply(struct manager *m, struct lease *lease)
 
 void jobs_start(struct manager *m)
 {
-	for (size_t i = 0; i < m->pool->n_leases; i++) {
+	for (size_t i = 0; m->serving && i < m->pool->n_leases; i++) {
 		struct lease *lease = m->pool->leases[i];
 
 		if (!lease->job || lease->state != LEASE_ACTIVE)
@@ -404,6 +415,7 @@ void jobs_start(struct manager *m)
 		if (suspend_was_begun(lease)) /* and not finished, or that was not stored */
 			job_thaw(m, lease);
 	}
+	batch_want_pass(m); /* their limits count from now on */
 }
 
 void job_kill(struct manager *m, struct lease *lease)
@@ -434,9 +446,10 @@ static void delete_record(const struct manager *m, const struct lease *lease, un
 
 int job_place(const struct manager *m, struct lease *lease)
 {
+	free(lease->cgroup);
+	lease->cgroup = NULL;
 	if (!m->cgroup_root)
 		return 0;
-	free(lease->cgroup);
 	lease->cgroup = text_format("%s/lease-%" PRId64, m->cgroup_root, lease->id);
 	return lease->cgroup ? 0 : -ENOMEM;
 }
@@ -456,8 +469,11 @@ void job_bury(struct manager *m, struct lease *lease)
 {
 	if (lease->job->suspended && lease->cgroup)
 		cgroup_kill(lease->cgroup);
-	if (!lease->job->is_array)
-		delete_record(m, lease, lease->job->restarts);
+	if (lease->job->is_array)
+		return;
+	delete_record(m, lease, lease->job->restarts);
+	if (lease->job->restarts > 0) /* that was to follow in the same commit */
+		delete_record(m, lease, lease->job->restarts - 1);
 }
 
 struct verdict jobs_can_start(const struct manager *m)
@@ -513,7 +529,8 @@ static void reboot(struct manager *m, struct lease *lease)
 		take_end(m, lease, &record);
 	} else {
 		take_loss(m, lease, "the machine was booted while it ran");
-		lease->end = LEASE_END_REBOOT;
+		if (lease->state != LEASE_GRACE) /* what it was told to end for stays */
+			lease->end = LEASE_END_REBOOT;
 	}
 	lease->job->suspended = false;
 	finish(m, lease);
@@ -529,21 +546,23 @@ static bool is_begun(const struct manager *m, const struct lease *lease)
 
 static void reconcile(struct manager *m, struct lease *lease)
 {
+	bool begun;
+
 	lease->attached = true;
 	if (lease->job->is_array)
 		return;
-	if (m->clock.new_boot && (lease_holds(lease) || lease->job->suspended)) {
-		reboot(m, lease);
-		return;
-	}
-	if (lease_holds(lease) || lease->job->suspended)
+	begun = lease_holds(lease) || lease->job->suspended;
+	if (begun && !m->clock.new_boot)
 		watch_cgroup(lease);
 	else if (job_place(m, lease) < 0) /* the root may be another one by now */
 		log_error("out of memory");
-	if (is_begun(m, lease) && attempt_new(m, lease) >= 0) {
-		watch_of(lease)->attempt->begun = true;
-		job_look(m, lease);
+	if (begun && m->clock.new_boot) {
+		reboot(m, lease);
+		return;
 	}
+	if (is_begun(m, lease) && attempt_new(m, lease) >= 0)
+		watch_of(lease)->attempt->begun = true;
+	job_look(m, lease);
 }
 
 void jobs_reconcile(struct manager *m)

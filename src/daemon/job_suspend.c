@@ -49,7 +49,7 @@ static int pin(const struct manager *m, struct lease *lease)
 	return 0;
 }
 
-static void unpin(const struct manager *m, struct lease *lease)
+void job_unpin(const struct manager *m, struct lease *lease)
 {
 	if (!lease->job->pinned)
 		return;
@@ -80,15 +80,14 @@ static void suspended(struct manager *m, struct lease *lease, const struct asked
 		asked->by_owner ? asked->uid : EVENT_NOBODY, NULL);
 }
 
-static void tell(struct manager *m, const struct lease *lease, enum suspend_outcome outcome,
-	const char *sentence)
+static void tell(struct manager *m, int64_t id, enum suspend_outcome outcome, const char *sentence)
 {
 	struct verdict v = verdict_ok();
 
 	if (outcome != SUSPEND_DONE)
 		v = verdict_make(VERDICT_REFUSED, "job.not-suspended",
-			"job %" PRId64 " could not be suspended: %s", lease->id, sentence);
-	wait_tell_suspended(m, lease, &v);
+			"job %" PRId64 " could not be suspended: %s", id, sentence);
+	wait_tell_suspended(m, id, &v);
 }
 
 static void on_suspended(struct manager *m, int64_t id, enum suspend_outcome outcome,
@@ -97,13 +96,17 @@ static void on_suspended(struct manager *m, int64_t id, enum suspend_outcome out
 	_cleanup_(freep) struct asked *asked = userdata;
 	struct lease *lease = api_find_lease(m, id);
 
-	if (!lease)
-		return;
-	if (lease->state == LEASE_ACTIVE && outcome == SUSPEND_DONE)
+	bool active = lease && lease->state == LEASE_ACTIVE;
+
+	if (active && outcome == SUSPEND_DONE)
 		suspended(m, lease, asked);
-	else if (lease->state == LEASE_ACTIVE && (outcome == SUSPEND_BROKEN || !asked->by_owner))
+	else if (active && (outcome == SUSPEND_BROKEN || !asked->by_owner))
 		requeue_instead(m, lease, asked->why, sentence);
-	tell(m, lease, outcome, sentence);
+	if (lease)
+		tell(m, id, outcome, sentence);
+	else
+		tell(m, id, SUSPEND_FAILED, "it has ended");
+	batch_want_pass(m); /* it may have reached its limit meanwhile */
 }
 
 static void say_why_not(struct connection *c, const struct verdict *v)
@@ -137,13 +140,9 @@ bool job_suspend(struct manager *m, struct lease *lease, struct connection *c, e
 		say_why_not(c, &v);
 		return false;
 	}
-	if (!c) {
-		batch_touch(m, lease);
-		lease->until_us = TIME_NEVER; /* its limit has had its effect */
-	} else if (wait_for_suspend(c, lease->id) < 0) {
+	if (c && wait_for_suspend(c, lease->id) < 0)
 		connection_refuse(
 			c, &(struct verdict){ VERDICT_REFUSED, "memory", "out of memory" });
-	}
 	return true;
 }
 
@@ -156,9 +155,10 @@ static void on_resumed(struct manager *m, int64_t id, enum suspend_outcome outco
 		return;
 	batch_touch(m, lease);
 	lease->job->suspended = false;
-	unpin(m, lease);
+	job_unpin(m, lease);
 	if (outcome == SUSPEND_DONE) {
 		batch_event(m, EVENT_RESUMED, id, EVENT_NOBODY, NULL, NULL);
+		job_look(m, lease); /* its command may have been killed meanwhile */
 		return;
 	}
 	log_warning("job %" PRId64 " could not be resumed and is started anew: %s", id, sentence);

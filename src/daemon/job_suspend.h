@@ -12,5 +12,8 @@ struct connection;
  * answered. */
 bool job_suspend(struct manager *m, struct lease *lease, struct connection *c, enum lease_end why);
 
+/* After batch_touch(): it may have any GPUs again that it asked for. */
+void job_unpin(const struct manager *m, struct lease *lease);
+
 /* A suspended job was granted its GPUs again: lets it go on. Idempotent. */
 void job_thaw(struct manager *m, struct lease *lease);

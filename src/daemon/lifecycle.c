@@ -14,6 +14,7 @@
 #include "daemon/job.h"
 #include "daemon/job_suspend.h"
 #include "daemon/revoke.h"
+#include "daemon/suspend.h"
 #include "daemon/wait.h"
 #include "daemon/watch.h"
 #include "policy/admit.h"
@@ -169,6 +170,7 @@ void lifecycle_release(
 	if (lease->job) {
 		batch_touch(m, lease);
 		lease->job->then = JOB_THEN_END;
+		lease->job->retries = 0; /* whatever it was about to end for */
 	}
 	if (lease->job && lease->job->is_array)
 		release_array(m, lease, why, actor, detail);
@@ -197,6 +199,21 @@ static int64_t deserted_at(const struct manager *m, const struct lease *lease)
 	return watch_of(lease)->left ? lease->submitted_us : m->reattach_until_us;
 }
 
+/* What time asks of it; nothing of a job that the daemon has not taken up yet, or that is frozen
+ * while its limit is reached: that is looked at again when it is not. */
+static enum due due_of(
+	const struct manager *m, const struct lease *lease, int64_t now_us, int64_t *ret_next_us)
+{
+	enum due due = transition_due(lease, now_us, ret_next_us);
+
+	if (due != DUE_WARN || !lease->job)
+		return due;
+	return !m->serving || (lease->job->on_limit == JOB_LIMIT_SUSPEND &&
+				      suspend_is_busy(m, lease->id))
+		       ? DUE_NOTHING
+		       : due;
+}
+
 /* Who has had its slice gives way to those who wait. */
 static void switch_overdue(struct manager *m, int64_t now_us)
 {
@@ -220,7 +237,7 @@ void lifecycle_due(struct manager *m)
 			lifecycle_end(m, lease, LEASE_END_GONE, now_us, EVENT_NOBODY, NULL);
 			continue;
 		}
-		switch (transition_due(lease, now_us, &next_us)) {
+		switch (due_of(m, lease, now_us, &next_us)) {
 		case DUE_NOTHING:
 			break;
 		case DUE_TIMEOUT:
@@ -255,7 +272,8 @@ void lifecycle_due(struct manager *m)
 			break;
 		}
 	}
-	switch_overdue(m, now_us);
+	if (m->serving)
+		switch_overdue(m, now_us);
 }
 
 int64_t lifecycle_next(const struct manager *m)
@@ -267,7 +285,7 @@ int64_t lifecycle_next(const struct manager *m)
 		const struct lease *lease = m->pool->leases[i];
 		int64_t at_us;
 
-		if (transition_due(lease, now_us, &at_us) != DUE_NOTHING)
+		if (due_of(m, lease, now_us, &at_us) != DUE_NOTHING)
 			return now_us;
 		next_us = MIN(next_us, MIN(at_us, deserted_at(m, lease)));
 	}

@@ -88,17 +88,17 @@ int wait_for_suspend(struct connection *c, int64_t id)
 	return 0;
 }
 
-void wait_tell_suspended(struct manager *m, const struct lease *lease, const struct verdict *v)
+void wait_tell_suspended(struct manager *m, int64_t id, const struct verdict *v)
 {
 	struct connection *c;
 
 	LIST_FOREACH (c, &m->server->connections, link) {
-		if (!c->waits || !c->waits->suspend || c->waits->targets[0].id != lease->id)
+		if (!c->waits || !c->waits->suspend || c->waits->targets[0].id != id)
 			continue;
 		c->waits = waits_free(c->waits);
 		if (v->kind == VERDICT_OK)
-			connection_reply(
-				c, json_pack("{s:[o]}", "leases", api_view_lease(m, lease)));
+			connection_reply(c, json_pack("{s:[o]}", "leases",
+						    api_view_lease(m, pool_find(m->pool, id))));
 		else
 			connection_refuse(c, v);
 	}

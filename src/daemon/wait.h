@@ -14,5 +14,5 @@ void wait_tell(struct manager *m, const struct lease *lease);
 /* The call of c is answered when the suspend of that lease is over. -ENOMEM. */
 int wait_for_suspend(struct connection *c, int64_t id);
 
-/* It is; v says why it failed. */
-void wait_tell_suspended(struct manager *m, const struct lease *lease, const struct verdict *v);
+/* It is; v says why it failed. If it did not, the lease is in the pool. */
+void wait_tell_suspended(struct manager *m, int64_t id, const struct verdict *v);

@@ -2,10 +2,20 @@
 """Jobs at moments that are hard to hit: answers that cross, commits that fail, daemons that die half way."""
 
 import contextlib
+import os
+import signal
 import socket
+import sqlite3
+import tempfile
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
-from jobs import QUICK, Jobs
+from harness import DEADLINE
+from jobs import QUICK, SECOND, Jobs
+from test_jobs_crash import reboot, supervisors  # noqa: F401
+from test_suspend import Site, wait_for
 
 
 @pytest.fixture
@@ -27,13 +37,44 @@ def jobs(make_jobs):
     return make_jobs()
 
 
+@pytest.fixture
+def site(base_directory, make_daemon, sessions, devices):
+    directory = Path(tempfile.mkdtemp(dir=base_directory))
+    directory.chmod(0o755)
+    site = Site(directory, make_daemon, sessions, devices)
+    site.daemon.start()
+    return site
+
+
+@contextlib.contextmanager
+def stored(daemon):
+    """The database of a daemon that does not run, to be changed."""
+    with contextlib.closing(sqlite3.connect(daemon.state / "dibs.db")) as db:
+        yield db
+        db.commit()
+
+
+def kill_tools(site):
+    """Those that hang."""
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(path / "exe") == str(site.tool.path):
+                os.kill(int(path.name), signal.SIGKILL)
+
+
+def rounds(daemon):
+    """How often it has waited for something to happen."""
+    lines = Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("voluntary_ctxt_switches")).split()[1])
+
+
 def ask_together(daemon, asks):
     """Calls of several connections that are handled in one round of the loop; the connections."""
     links = [daemon.varlink() for _ in asks]
-    daemon.process.send_signal(19)
+    daemon.process.send_signal(signal.SIGSTOP)
     for link, (method, parameters) in zip(links, asks):
         link.send(f"org.dibs.{method}", parameters, more=method == "WaitJobs")
-    daemon.process.send_signal(18)
+    daemon.process.send_signal(signal.SIGCONT)
     return links
 
 
@@ -75,3 +116,119 @@ def test_answers_come_in_order_and_the_last_is_the_last(jobs, alice):
         assert [r["parameters"]["lease"]["id"] for r in found] == [ended, blocker]
         for link in links:
             link.close()
+
+
+# An end that is under way
+
+
+def leave_behind(jobs, alice, **parameters):
+    """A job whose command has failed, but not all of what it started ends."""
+    up = jobs.up(alice)
+    number = jobs.submit(alice, "setsid sh -c 'trap \"\" TERM; echo $$ >up; while :; do sleep 1000; done' & "
+                                ": <gate; exit 2", grace_us=2 * SECOND, **parameters)
+    up.line()
+    jobs.fifo(alice, "gate").open()
+    jobs.wait_state(number, "grace")
+    return number
+
+
+def test_what_is_cancelled_while_it_ends_is_not_tried_again(jobs, alice):
+    number = leave_behind(jobs, alice, retries=1)
+    jobs.control(alice, "cancel", number)
+    lease = jobs.wait_one(number)
+    assert (lease["state"], lease["job"]["restarts"]) == ("ended", 0)
+
+
+def test_a_boot_does_not_bring_back_what_was_cancelled(jobs, reboot, alice):
+    up = jobs.up(alice)
+    numbers = [jobs.submit(alice, "trap '' TERM; echo >up; while :; do sleep 1000; done", grace_us=600 * SECOND,
+                           **parameters) for parameters in ({"retries": 1}, {"on_limit": "requeue"})]
+    for _ in numbers:
+        up.line()
+    jobs.control(alice, "cancel", *numbers)
+    jobs.daemon.kill()
+    for _, _, pid, _ in supervisors(jobs):
+        os.kill(pid, signal.SIGKILL)
+    for number in numbers:
+        (jobs.daemon.cgroup_root / f"lease-{number}" / "cgroup.kill").write_text("1")
+    jobs.daemon.start(wrapper=reboot)
+    assert [lease["end"] for lease in jobs.wait(*numbers)] == ["released"] * 2
+    jobs.wait_nothing_left()
+
+
+def test_a_daemon_that_dies_before_it_asks_a_job_to_end_asks_when_it_is_back(jobs, alice):
+    up = jobs.up(alice)
+    number = jobs.submit(alice, "trap 'echo term >>said; exit 3' TERM; echo >up; while :; do sleep 0.1; done")
+    up.line()
+    jobs.daemon.kill()
+    with stored(jobs.daemon) as db:
+        db.execute("UPDATE lease SET state = 'grace', ended_by = 'released', kill_us = ? WHERE id = ?", (2 ** 62, number))
+    jobs.daemon.start()
+    assert jobs.wait_one(number)["end"] == "released"
+    assert jobs.lines(alice, "said") == ["term"]
+
+
+def test_a_job_that_was_to_end_before_it_was_started_ends(jobs, alice):
+    up = jobs.up(alice)
+    number = jobs.submit(alice, "echo >up; exec sleep 1000")
+    up.line()
+    jobs.daemon.kill()
+    (jobs.daemon.cgroup_root / f"lease-{number}" / "cgroup.kill").write_text("1")
+    for path in (jobs.daemon.state / "jobs").iterdir():
+        path.unlink()
+    with stored(jobs.daemon) as db:
+        db.execute("UPDATE lease SET state = 'grace', ended_by = 'released', kill_us = ? WHERE id = ?", (2 ** 62, number))
+    jobs.daemon.start()
+    assert jobs.wait_one(number)["end"] == "released"
+    jobs.wait_nothing_left()
+
+
+# Suspending
+
+
+def test_a_limit_that_is_reached_while_it_is_suspended_by_hand_does_not_keep_the_daemon_busy(site, alice):
+    job = site.submit(alice, "-t", "2s", "--on-limit", "suspend")
+    pid = site.pid()
+    site.tell(0, pid)
+    site.tool.rule("hang lock *")
+    client = site.daemon.popen("suspend", job, user=alice)
+    site.tool.wait_call("lock")
+    until = datetime.fromisoformat(site.daemon.lease(job)["until"])
+    wait_for(lambda: datetime.now(timezone.utc) > until)
+    before = rounds(site.daemon)
+    wait_for(lambda: datetime.now(timezone.utc) > until + timedelta(seconds=2))
+    assert rounds(site.daemon) - before < 200
+    site.tool.rule("")
+    kill_tools(site)
+    client.wait(timeout=DEADLINE)
+    wait_for(lambda: site.daemon.lease(job)["job"]["suspended"])
+    site.daemon.dibs("cancel", job, user=alice)
+
+
+def test_who_suspends_a_job_that_ends_meanwhile_is_told(site, alice):
+    job = site.submit(alice)
+    pid = site.pid()
+    site.tell(0, pid)
+    site.tool.rule("hang lock *")
+    client = site.daemon.popen("suspend", job, user=alice)
+    site.tool.wait_call("lock")
+    (site.daemon.cgroup_root / f"lease-{job}" / "cgroup.kill").write_text("1")
+    site.daemon.wait_leases(0, id=job)
+    site.tool.rule("")
+    kill_tools(site)
+    _, stderr = client.communicate(timeout=DEADLINE)
+    assert client.returncode == 3 and b"could not be suspended" in stderr
+
+
+def test_a_daemon_that_dies_while_the_limit_suspends_a_job_does_not_forget_the_limit(site, alice):
+    job = site.submit(alice, "-t", "2s", "--on-limit", "suspend")
+    pid = site.pid()
+    site.tell(0, pid)
+    site.tool.rule("hang lock *")
+    site.tool.wait_call("lock")
+    site.daemon.kill()
+    site.tool.rule("")
+    kill_tools(site)
+    site.daemon.start()
+    wait_for(lambda: any(kind == "suspended" and lease == job for kind, lease in site.daemon.journal("lease")))
+    site.daemon.dibs("cancel", job, user=alice)
