@@ -4,6 +4,7 @@
 import re
 import shlex
 import subprocess
+import time
 from pathlib import Path
 
 from harness import DEADLINE, demote
@@ -35,9 +36,24 @@ def alike(text, names):
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
-def has_begun(status):
-    """Nothing is on its way between the grant and the command: people are slower than that."""
-    return all(lease["job"]["log"] for lease in status["leases"] if lease["state"] == "active" and lease["gpus"])
+def is_executed(daemon, lease):
+    """Has the present attempt of that job come as far as its command?"""
+    record = daemon.state / "jobs" / f"{lease['id']}.{lease['job']['restarts']}"
+    try:
+        return "\nrunning " in record.read_text()
+    except FileNotFoundError:
+        return False
+
+
+def wait_begun(daemon):
+    """Until nothing is on its way between grant and command: people are slower than that."""
+    end = time.monotonic() + DEADLINE
+    with daemon.varlink() as link:
+        while True:
+            leases = link.call("org.dibs.GetStatus")["parameters"]["leases"]
+            if all(is_executed(daemon, lease) for lease in leases if lease["state"] == "active" and lease["gpus"]):
+                return
+            assert time.monotonic() < end, leases
 
 
 def test_the_story_of_the_readme(make_daemon, alice, bob):
@@ -53,7 +69,7 @@ def test_the_story_of_the_readme(make_daemon, alice, bob):
     path = f"{daemon.programs['dibs'].parent}:/usr/bin:/bin"
     assert len(steps) > 10
     for told, line, answer in steps:
-        daemon.wait_status(has_begun)
+        wait_begun(daemon)
         done = subprocess.run(["bash", "-c", line], cwd=homes[told], preexec_fn=demote(users[told]), timeout=DEADLINE,
                               env=daemon.client_environment({"PATH": path, "HOME": str(homes[told])}), text=True,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
