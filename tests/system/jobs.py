@@ -119,7 +119,8 @@ class Jobs:
         return self.refusal(user, "Submit", self.order(user, command, **parameters))
 
     def control(self, user, action, *ids, **parameters):
-        return self.demand(user, "ControlJobs", {"action": action, "ids": [str(i) for i in ids], **parameters})["leases"]
+        ids = [str(i) for i in ids]
+        return self.demand(user, "ControlJobs", {"action": action, "ids": ids, **parameters})["leases"]
 
     def control_refused(self, user, action, *ids, **parameters):
         return self.refusal(user, "ControlJobs", {"action": action, "ids": [str(i) for i in ids], **parameters})
