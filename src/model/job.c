@@ -76,6 +76,14 @@ struct job *job_copy(const struct job *job)
 	return copy_owned(job, copy) < 0 ? NULL : TAKE_PTR(copy);
 }
 
+unsigned job_room(const struct job *array)
+{
+	unsigned most = array->parallel > 0 ? array->parallel : JOB_ELEMENTS_MAX;
+
+	most = MIN(most, (unsigned)JOB_ELEMENTS_MAX);
+	return array->n_active < most ? most - array->n_active : 0;
+}
+
 struct job *job_element(const struct job *array, int64_t array_id, int64_t index)
 {
 	_cleanup_(job_freep) struct job *job = job_new();

@@ -24,6 +24,10 @@
 #define JOB_NEEDS_MAX   64
 #define JOB_REASON_SIZE 240
 
+/* Of one array, elements that have started and not ended, also those that wait for another attempt:
+ * each of them is a lease. */
+#define JOB_ELEMENTS_MAX 1000
+
 /* What happens when its time limit (or its time slice, while others wait) is over. */
 enum job_limit {
 	JOB_LIMIT_KILL,
@@ -88,7 +92,7 @@ struct job {
 	/* An array: */
 	struct indices pending; /* empty for anything else, and when all have started */
 	bool is_array;
-	unsigned parallel; /* how many elements may be active at a time; 0 = any number */
+	unsigned parallel; /* how many elements may be active at a time; 0 = see job_room() */
 	unsigned n_active, n_ok, n_failed; /* elements that are not pending: not ended (waiting
 					      again included), ended with 0, ended otherwise */
 	/* An element: */
@@ -121,6 +125,9 @@ DEFINE_CLEANUP(struct job *, job_free)
 
 /* All but the spec. NULL without memory. */
 struct job *job_copy(const struct job *job);
+
+/* How many more elements of an array may start now, as far as that is its own affair. */
+unsigned job_room(const struct job *array);
 
 /* An element of an array: what was submitted, without needs, indices and what became of it. NULL
  * without memory. */

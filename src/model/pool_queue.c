@@ -105,7 +105,7 @@ size_t pool_position(const struct pool *pool, const struct lease *lease)
 
 static bool is_full(const struct job *job)
 {
-	return job->is_array && job->parallel > 0 && job->n_active >= job->parallel;
+	return job->is_array && job_room(job) == 0;
 }
 
 /* "it starts after #41 and 2 more" */

@@ -191,7 +191,8 @@ struct gpu_set admit_eligible(const struct pool *pool, const struct request *req
 	return eligible;
 }
 
-/* Requests that have not ended, of uid and of everybody. */
+/* Requests that have not ended, of uid and of everybody. An array is one for everybody, however
+ * many of its elements wait for another attempt: nobody keeps others out by those. */
 static unsigned count_own(const struct pool *pool, uid_t uid, unsigned *ret_all)
 {
 	unsigned all = 0, own = 0;
@@ -199,7 +200,7 @@ static unsigned count_own(const struct pool *pool, uid_t uid, unsigned *ret_all)
 	for (size_t i = 0; i < pool->n_leases; i++) {
 		if (pool->leases[i]->state == LEASE_ENDED)
 			continue;
-		all++;
+		all += !pool->leases[i]->job || !pool->leases[i]->job->array;
 		own += pool->leases[i]->uid == uid;
 	}
 	*ret_all = all;

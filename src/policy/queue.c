@@ -475,12 +475,10 @@ static bool consider(struct pass *pass, struct lease *lease, struct gpu_set *ret
 size_t queue_starts(const struct lease *lease)
 {
 	const struct job *job = lease->job;
-	size_t n;
 
 	if (!job || !job->is_array)
 		return 1;
-	n = indices_count(&job->pending);
-	return job->parallel > 0 ? MIN(n, (size_t)job->parallel - job->n_active) : n;
+	return MIN(indices_count(&job->pending), (size_t)job_room(job));
 }
 
 size_t queue_pass(const struct pool *pool, int64_t now_us, struct queue_start *ret, size_t max)

@@ -107,6 +107,23 @@ static void an_element_has_nothing_of_what_became_of_its_array(void)
 	CHECK(!element->spec);
 }
 
+static void an_array_has_room_for_so_many(void)
+{
+	struct job array = { .is_array = true };
+
+	CHECK_INT(job_room(&array), JOB_ELEMENTS_MAX);
+	array.n_active = JOB_ELEMENTS_MAX - 1;
+	CHECK_INT(job_room(&array), 1);
+	array.n_active = JOB_ELEMENTS_MAX;
+	CHECK_INT(job_room(&array), 0);
+	array.parallel = JOB_ELEMENTS_MAX + 5; /* nobody gets more by asking */
+	CHECK_INT(job_room(&array), 0);
+	array.parallel = 3;
+	CHECK_INT(job_room(&array), 0);
+	array.n_active = 1;
+	CHECK_INT(job_room(&array), 2);
+}
+
 int main(void)
 {
 	TEST(words_go_both_ways);
@@ -114,5 +131,6 @@ int main(void)
 	TEST(a_copy_shares_nothing);
 	TEST(an_element_has_what_was_submitted);
 	TEST(an_element_has_nothing_of_what_became_of_its_array);
+	TEST(an_array_has_room_for_so_many);
 	return tap_done();
 }

@@ -361,6 +361,14 @@ static void an_array_is_one_request(void)
 		add_job(pool, 1, 1)->uid = 1000;
 	}
 	CHECK_STR(check_job(pool, request, false, &set), "limit.requests-per-user");
+	for (int i = 0; i < 5; i++) { /* of its owner, who keeps nobody out by them */
+		struct lease *element = add_job(pool, 1, 1);
+
+		element->uid = 1001;
+		element->job->array = array->id;
+	}
+	array->uid = 1001;
+	CHECK_STR(check_job(pool, request, false, &set), "ok");
 }
 
 int main(void)
