@@ -205,11 +205,11 @@ def test_no_job_is_lost_and_none_runs_twice_however_often_they_are_killed(make_j
     points = itertools.count(1)
     start = time.monotonic()
     for number in range(KILLS):
-        die_at = next(points) * 7 % 400 if number % 2 else 0
+        die_at = next(points) * 7 % 800 if number % 2 else 0
         if come_up(daemon, die_at):
-            end = time.monotonic() + rng.random() * (3 if crowd.left else 0.5)
+            end = time.monotonic() + rng.random() * 1.5
             while time.monotonic() < end and daemon.process.poll() is None:
-                if crowd.left and rng.random() < 0.5:
+                if crowd.left and rng.random() < 0.2:
                     crowd.submit()
                 if rng.random() < 0.5:
                     victims |= {victim[:2] for victim in supervisors(jobs) if kill_supervisor(jobs, *victim)}
