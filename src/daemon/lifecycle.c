@@ -369,6 +369,7 @@ int lifecycle_reconcile(struct manager *m)
 		if (r < 0)
 			return r;
 		watch_of(lease)->stored = true;
+		m->next_id = MAX(m->next_id, lease->turn + 1); /* turns are of the same sequence */
 		lease->eligible = admit_eligible(m->pool, &lease->request);
 		if (lease->job)
 			continue;

@@ -101,9 +101,14 @@ bool suspend_is_busy(const struct manager *m, int64_t id)
 	return false;
 }
 
+bool suspend_is_marked(const char *cgroup)
+{
+	return getxattr(cgroup, FREEZER_MARK, NULL, 0) >= 0;
+}
+
 bool suspend_was_begun(const struct lease *lease)
 {
-	return lease->cgroup && getxattr(lease->cgroup, FREEZER_MARK, NULL, 0) >= 0;
+	return lease->cgroup && suspend_is_marked(lease->cgroup);
 }
 
 /* --- the order --- */

@@ -41,5 +41,8 @@ bool suspend_is_busy(const struct manager *m, int64_t id);
  * a daemon died? Then it is to be resumed. */
 bool suspend_was_begun(const struct lease *lease);
 
+/* Are there processes in a cgroup that a suspend has stopped, or is about to? */
+bool suspend_is_marked(const char *cgroup);
+
 /* Forgets all that goes on; it goes on. */
 struct suspend *suspends_free(struct suspend *list);

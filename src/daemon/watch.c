@@ -18,6 +18,7 @@
 #include "daemon/job.h"
 #include "daemon/job_limits.h"
 #include "daemon/lifecycle.h"
+#include "daemon/suspend.h"
 #include "priv/cgroup.h"
 #include "priv/devfilter.h"
 #include "priv/process.h"
@@ -304,6 +305,9 @@ void watch_adopt_orphans(struct manager *m)
 		if (!path || cgroup_remove(path) != -EBUSY)
 			continue;
 		cgroup_watch_new(m, (int64_t)id, path);
+		/* A job that was suspended has ended, and the daemon died before it killed it. */
+		if (suspend_is_marked(path))
+			cgroup_kill(path);
 		/* Somebody emptied the state directory: no new lease may get this number, and these
 		 * processes with it. */
 		m->next_id = MAX(m->next_id, (int64_t)id + 1);

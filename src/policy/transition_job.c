@@ -111,6 +111,8 @@ bool transition_drop(struct lease *array, int64_t index)
 	if (job->pending.n_ranges > 0)
 		return false;
 	array->state = LEASE_ACTIVE;
+	if (array->since_us == 0)
+		array->since_us = array->started_us;
 	return job->n_active == 0;
 }
 
