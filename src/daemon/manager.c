@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -49,6 +48,7 @@ static int open_config(struct manager *m, const struct manager_options *options,
 static int open_state(struct manager *m, const char *path, struct error *err)
 {
 	_cleanup_(closep) int directory = -1;
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	struct stat st;
 
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
@@ -65,8 +65,11 @@ static int open_state(struct manager *m, const char *path, struct error *err)
 	m->lock = openat(directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (m->lock < 0)
 		return error_errno(err, -errno, "state.lock", "cannot open %s/lock", path);
-	if (flock(m->lock, LOCK_EX | LOCK_NB) < 0)
-		return errno != EWOULDBLOCK
+	/* Of the process, not of the file (flock): a child that is about to become a supervisor
+	 * would have it for a moment after we were killed, and keep the next dibsd from starting.
+	 */
+	if (fcntl(m->lock, F_SETLK, &lock) < 0)
+		return errno != EACCES && errno != EAGAIN
 			       ? error_errno(err, -errno, "state.lock", "cannot lock %s/lock", path)
 			       : error_set(err, -EBUSY, "state.in-use",
 					 "another dibsd uses %s; stop it first, or choose another "
