@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,6 +35,10 @@
 #include "exec/report.h"
 #include "priv/become.h"
 #include "priv/record.h"
+
+#ifndef FUSE_SUPER_MAGIC
+#define FUSE_SUPER_MAGIC 0x65735546 /* in linux/magic.h of newer kernels alone */
+#endif
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U /* since Linux 6.3 */
@@ -118,6 +124,15 @@ static int go_to_directory(struct child *c)
 	return 0;
 }
 
+/* Security: a file system that its user serves (FUSE) can keep whoever reads or closes its files,
+ * and not even KILL ends that. */
+static bool is_served_by_users(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) < 0 || fs.f_type == FUSE_SUPER_MAGIC;
+}
+
 /* What the supervisor looks into afterwards. */
 static void hand_over_log(struct child *c, unsigned i)
 {
@@ -128,7 +143,8 @@ static void hand_over_log(struct child *c, unsigned i)
 
 	if (fstat(c->logs[i], &st) == 0 && S_ISREG(st.st_mode)) {
 		snprintf(self, sizeof(self), "/proc/self/fd/%d", c->logs[i]);
-		reader = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		if (!is_served_by_users(c->logs[i]))
+			reader = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 		report.offset = st.st_size;
 	}
 	report_send(c->report, &report, reader);

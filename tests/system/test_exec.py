@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from harness import DEADLINE, cgroup2_mount, demote, remove_cgroup, uid_of, wait_exit
+from stuck_fs import StuckFs
 
 ADD_SEALS, ALL_SEALS = 1033, 15
 PAM_DIRECTORY = Path("/etc/pam.d")
@@ -500,6 +501,20 @@ def test_a_fifo_as_log(place):
     assert place.run("echo x", "out=log").end.endswith("/log: No such device or address")
     with reading(fifo) as read:
         assert place.run("echo x", "out=log").end == "exit 0" and read() == b"x\n"
+
+
+def test_a_log_that_its_user_serves_does_not_keep_the_supervisor(place, alice):
+    entry = pwd.getpwnam(alice)
+    (place.directory / "served").mkdir()
+    try:
+        served = StuckFs(place.directory / "served", entry.pw_uid, entry.pw_gid)
+    except OSError as e:
+        pytest.skip(f"FUSE cannot be used here: {e}")
+    try:
+        assert place.run("echo out; exit 3", f"out={served.path}/log").end == "exit 3"
+        assert not served.kept
+    finally:
+        served.close()
 
 
 def test_a_path_with_control_characters_stays_one_line(place):
