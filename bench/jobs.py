@@ -66,7 +66,7 @@ class Slurm:
         self.ask("scancel", "--name=dibs-bench")
 
 
-def beside_slurm(slurm, what, samples, command, its_samples):
+def beside_slurm(slurm, what, samples, command, its_samples=None):
     if not slurm:
         return Row(what, ms(median(samples)), "not measured", command, note=NO_SLURM)
     return ratio(what, samples, slurm.named(command), its_samples)
@@ -152,7 +152,7 @@ def to_running(place, quick):
         bare, submit, run, spooled = in_turns(place, 10 if quick else 50, [
             now, daemon.dibs(*SUBMIT, *now), daemon.dibs("run", "--", *now), [*start_spooler(place, SLOTS), *now],
         ], PAUSE_MS, stamp)
-    batched = in_turns(place, 2 if quick else 10, [slurm.submit(now)], PAUSE_MS, stamp) if slurm else [None]
+    batched = in_turns(place, 2 if quick else 10, [slurm.submit(now)], PAUSE_MS, stamp) if slurm else []
     what = "dibs submit: called -> job starts"
     return [
         difference(what, submit, "fork and exec", bare),
