@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import sqlite3
@@ -12,9 +13,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from harness import DEADLINE
+from harness import DEADLINE, cgroup2_mount, small_disk
 from jobs import QUICK, SECOND, Jobs
-from test_jobs_crash import reboot, supervisors  # noqa: F401
+from test_jobs_crash import fill, reboot, supervisors  # noqa: F401
 from test_suspend import Site, wait_for
 
 
@@ -38,12 +39,17 @@ def jobs(make_jobs):
 
 
 @pytest.fixture
-def site(base_directory, make_daemon, sessions, devices):
+def new_site(base_directory, make_daemon, sessions, devices):
+    """Its daemon is not started yet."""
     directory = Path(tempfile.mkdtemp(dir=base_directory))
     directory.chmod(0o755)
-    site = Site(directory, make_daemon, sessions, devices)
-    site.daemon.start()
-    return site
+    return Site(directory, make_daemon, sessions, devices)
+
+
+@pytest.fixture
+def site(new_site):
+    new_site.daemon.start()
+    return new_site
 
 
 @contextlib.contextmanager
@@ -232,3 +238,82 @@ def test_a_daemon_that_dies_while_the_limit_suspends_a_job_does_not_forget_the_l
     site.daemon.start()
     wait_for(lambda: any(kind == "suspended" and lease == job for kind, lease in site.daemon.journal("lease")))
     site.daemon.dibs("cancel", job, user=alice)
+
+
+def test_what_is_suspended_goes_on_if_that_cannot_be_stored(new_site, alice):
+    """It would be frozen for ever, with its GPUs."""
+    site = new_site
+    with small_disk(site.daemon.state, 1 << 20):
+        site.daemon.start()
+        job = site.submit(alice)
+        pid = site.pid()
+        site.tell(0, pid)
+        fill(site.daemon.state)
+        with site.daemon.varlink() as link:
+            for number in range(20):  # small commits still fit into the last block
+                if "error" in link.call("org.dibs.Drain", {"gpu": "2", "reason": str(number)}):
+                    break
+        assert "disk is full" in site.daemon.dibs("suspend", job, user=alice, code=None).stderr
+        assert site.frozen(job)
+        (site.daemon.state / "filler").unlink()
+        wait_for(lambda: site.said()[-1] == "running" and not site.frozen(job))
+        assert site.daemon.lease(job)["state"] == "active"
+        site.daemon.dibs("cancel", job, user=alice)
+        site.daemon.wait_leases(0, id=job)
+        site.daemon.stop()
+
+
+def test_what_was_suspended_and_has_ended_is_not_left_behind_frozen(site, alice):
+    job = site.submit(alice)
+    pid = os.pidfd_open(site.pid())
+    site.daemon.dibs("suspend", job, user=alice)
+    site.daemon.kill()
+    with stored(site.daemon) as db:
+        db.execute("UPDATE lease SET state = 'ended', ended_by = 'released', ended_us = 1 WHERE id = ?", (job,))
+    site.daemon.start()
+    assert select.select([pid], [], [], DEADLINE)[0]
+    os.close(pid)
+
+
+def test_who_went_to_the_end_of_the_queue_stays_ahead_of_who_comes_after_a_crash(make_jobs, alice):
+    jobs = make_jobs(sim="1xA100-80G")
+    first, second = (jobs.submit(alice, "exec sleep 1000") for _ in range(2))
+    for number, other in ((first, second), (second, first), (first, second)):
+        jobs.wait_state(number, "active")
+        jobs.control(alice, "requeue", number)
+        jobs.wait_state(other, "active")
+    jobs.daemon.crash_and_restart()
+    third = jobs.submit(alice, "exec sleep 1000")
+    jobs.control(alice, "cancel", second)
+    jobs.wait_state(first, "active")
+    assert jobs.lease(third)["state"] == "waiting"
+
+
+def test_what_was_suspended_and_starts_anew_may_have_any_gpu(jobs, reboot, alice):
+    """Its GPUs were listed only because its memory was to be restored to them."""
+    hold = jobs.daemon.reserve("-g", "1")
+    up = jobs.up(alice)
+    number = jobs.submit(alice, "[ $DIBS_RESTART_COUNT = 1 ] || { echo >up; exec sleep 1000; }", retries=1)
+    up.line()
+    gpu = next(gpu["uuid"] for gpu in jobs.daemon.status()["gpus"] if gpu["index"] in hold["gpus"])
+    jobs.daemon.kill()
+    for _, _, pid, _ in supervisors(jobs):
+        os.kill(pid, signal.SIGKILL)
+    (jobs.daemon.cgroup_root / f"lease-{number}" / "cgroup.kill").write_text("1")
+    with stored(jobs.daemon) as db:
+        db.execute("DELETE FROM holder WHERE lease = ?", (number,))
+        db.execute("UPDATE lease SET state = 'waiting', gpus = '', only_gpus = ? WHERE id = ?", (gpu, number))
+        db.execute("UPDATE job SET suspended = 1, pinned = 1 WHERE lease = ?", (number,))
+    jobs.daemon.start(wrapper=reboot)
+    assert jobs.wait_one(number)["job"]["exit_status"] == 0
+
+
+def test_jobs_that_wait_start_with_a_daemon_that_has_no_cgroups_any_more(jobs, reboot, alice):
+    number = jobs.submit(alice, "exit 3", held=True)
+    jobs.daemon.stop()
+    root, jobs.daemon.cgroup_root = jobs.daemon.cgroup_root, None
+    jobs.daemon.start(wrapper=["unshare", "--mount", "sh", "-c", 'umount --lazy "$0" && exec "$@"', cgroup2_mount()])
+    jobs.control(alice, "resume", number)
+    lease = jobs.wait_one(number)
+    jobs.daemon.cgroup_root = root
+    assert (lease["end"], lease["job"]["exit_status"]) == ("exited", 3), lease["job"]["reason"]
