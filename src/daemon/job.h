@@ -45,7 +45,8 @@ void job_waits_again(struct manager *m, struct lease *lease);
 /* The commit failed, and lease->job is as it was before: how it ended is to be read anew. */
 void job_undone(struct lease *lease);
 
-/* Not before when (ledger time; 0 = at once) it starts again that leaves its GPUs because of why. */
+/* Not before when (ledger time; 0 = at once) it starts again that leaves its GPUs because of why.
+ */
 int64_t job_begins_again(const struct manager *m, const struct lease *lease, enum lease_end why);
 
 /* After the commit that ended it. */
