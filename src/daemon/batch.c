@@ -264,6 +264,7 @@ static void admit_waiting(struct manager *m, struct changes *changes)
 			struct verdict why = why_not_now(m, lease);
 
 			lease->state = LEASE_ENDED;
+			m->jobs_ended = true;
 			if (watch->connection) {
 				connection_refuse(watch->connection, &why);
 				connection_detach(watch->connection); /* that was its answer */

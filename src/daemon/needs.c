@@ -33,17 +33,19 @@ static void meet(struct manager *m, struct lease *lease, const struct lease *end
 	}
 }
 
-/* Who ended long ago is in the store only: that is so if nobody was there to see it. */
+/* Who ended long ago is in the store only: that is so if nobody was there to see it. A request that
+ * would not wait is nowhere. */
 static void look_up(struct manager *m, struct lease *lease, int64_t id)
 {
+	const struct lease never = { .id = id, .state = LEASE_ENDED, .end = LEASE_END_GONE };
 	_cleanup_(lease_freep) struct lease *stored = NULL;
 	struct error err = { 0 };
 
 	if (m->store->ops->get_lease(m->store, m->pool, id, &stored, &err) < 0)
 		log_warning(
 			"job %" PRId64 " still waits for %" PRId64 ": %s", lease->id, id, err.text);
-	else if (stored && stored->state == LEASE_ENDED)
-		meet(m, lease, stored);
+	else if (!stored || stored->state == LEASE_ENDED)
+		meet(m, lease, stored ? stored : &never);
 }
 
 static void look(struct manager *m, struct lease *lease)

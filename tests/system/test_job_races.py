@@ -317,3 +317,19 @@ def test_jobs_that_wait_start_with_a_daemon_that_has_no_cgroups_any_more(jobs, r
     lease = jobs.wait_one(number)
     jobs.daemon.cgroup_root = root
     assert (lease["end"], lease["job"]["exit_status"]) == ("exited", 3), lease["job"]["reason"]
+
+
+def test_what_starts_after_a_request_that_did_not_wait_ends(jobs):
+    """The request has a number, and never was on record."""
+    jobs.daemon.reserve("-g", "8")
+    for _ in range(20):
+        number = jobs.submit(None, "true", held=True) + 1
+        links = ask_together(jobs.daemon, [("Request", {"kind": "hold", "wait_us": 0}),
+                                           ("Submit", jobs.order(None, "true", after=[str(number)]))])
+        refusal, submitted = [link.receive() for link in links]
+        for link in links:
+            link.close()
+        assert "error" in refusal
+        if "error" not in submitted:
+            break
+    assert jobs.wait_one(submitted["parameters"]["lease"]["id"])["end"] == "need"
