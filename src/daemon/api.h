@@ -44,8 +44,8 @@ struct verdict api_resolve(const struct manager *m, const char *typed, struct gp
 /* What a request is answered with: its lease, its GPUs, what is in the way. NULL without memory. */
 json_t *api_view_request(const struct manager *m, const struct lease *lease, size_t position);
 
-/* What GetStatus answers. NULL without memory. */
-json_t *api_status(const struct manager *m);
+/* The reply of GetStatus, whole: the caller frees. NULL without memory. */
+char *api_status(const struct manager *m, bool continues);
 
 /* Sends the present state of a request to its client: waiting (with what is in the way) or granted.
  */

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/api.h"
@@ -36,29 +38,60 @@ static size_t *positions(const struct pool *pool)
 	return ranks;
 }
 
-json_t *api_status(const struct manager *m)
+/* What there is beside the leases, without the bracket that closes it; the caller frees. */
+static char *view_head(const struct manager *m)
 {
 	const struct pool *pool = m->pool;
-	_cleanup_(freep) size_t *ranks = positions(pool);
-	int64_t offset_us = clock_to_wall_offset(&m->clock);
 	struct gpu_set gpus = { 0 };
-	json_t *leases;
+	_cleanup_(json_decrefp) json_t *head = NULL;
+	char *text;
 
-	if (!ranks)
-		return NULL;
-	leases = json_array();
 	for (unsigned slot = 0; slot < pool->n_gpus; slot++)
 		gpu_set_add(&gpus, slot);
-	for (size_t i = 0; i < pool->n_leases; i++) {
-		const struct lease *lease = pool->leases[i];
-
-		if (lease->state != LEASE_ENDED)
-			json_array_append_new(leases, view_lease(pool, lease, ranks[i], offset_us));
-	}
-	return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:o, s:o}", "host", m->host, "version",
+	head = json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:o}", "host", m->host, "version",
 		DIBS_VERSION, "guard", guard_mode_to_string(guard_mode(m)), "guard_method",
 		guard_method(m), "guard_problem", guard_problem(m), "gpus",
-		view_gpus(pool, &gpus, offset_us), "leases", leases);
+		view_gpus(pool, &gpus, clock_to_wall_offset(&m->clock)));
+	text = head ? json_dumps(head, JSON_COMPACT) : NULL;
+	if (text)
+		text[strlen(text) - 1] = '\0';
+	return text;
+}
+
+/* One after the other: all of them as JSON objects would take several times their text. */
+static int put_leases(const struct manager *m, const size_t *ranks, FILE *out)
+{
+	const struct pool *pool = m->pool;
+	const char *comma = "";
+
+	for (size_t i = 0; i < pool->n_leases; i++) {
+		_cleanup_(json_decrefp) json_t *view = NULL;
+
+		if (pool->leases[i]->state == LEASE_ENDED)
+			continue;
+		view = view_lease(pool, pool->leases[i], ranks[i], clock_to_wall_offset(&m->clock));
+		fputs(comma, out);
+		if (!view || json_dumpf(view, out, JSON_COMPACT) < 0)
+			return -ENOMEM;
+		comma = ",";
+	}
+	return 0;
+}
+
+char *api_status(const struct manager *m, bool continues)
+{
+	_cleanup_(freep) size_t *ranks = positions(m->pool);
+	_cleanup_(freep) char *head = view_head(m), *text = NULL;
+	size_t size = 0;
+	FILE *out;
+	int r;
+
+	if (!ranks || !head || !(out = open_memstream(&text, &size)))
+		return NULL;
+	fprintf(out, "{\"parameters\":%s,\"leases\":[", head);
+	r = put_leases(m, ranks, out);
+	fputs(continues ? "]},\"continues\":true}" : "]}}", out);
+	return fclose(out) == 0 && r == 0 ? TAKE_PTR(text) : NULL;
 }
 
 static int get_status(

@@ -578,7 +578,7 @@ void jobs_reconcile(struct manager *m)
 int jobs_new(struct manager *m, struct jobs **ret, struct error *err)
 {
 	struct jobs *jobs = calloc(1, sizeof(*jobs));
-	const char *socket = m->config->socket, *slash = strrchr(socket, '/');
+	const char *socket = m->server->path, *slash = strrchr(socket, '/');
 
 	if (!jobs)
 		return -ENOMEM;

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <malloc.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -22,7 +21,7 @@
 
 #define ACCEPT_MAX     16 /* connections a wake-up, so that others get their turn */
 #define STATUS_PUSH_US (USEC_PER_SEC / 10)
-#define LEASES_MANY    1000
+#define STATUS_SHARE   10 /* at most one part in so many of the time goes into pushing it */
 #define STATUS_WAIT_US USEC_PER_MSEC
 #define FDS_KEPT       512 /* for pidfds of leases, cgroups, database, sensor */
 #define ACCEPT_REST_US USEC_PER_SEC
@@ -125,17 +124,9 @@ static int on_listener(sd_event_source *source, int listener, uint32_t revents, 
 const char *server_status(struct server *server, bool continues)
 {
 	char **text = &server->status[continues];
-	_cleanup_(json_decrefp) json_t *status = NULL;
 
-	if (*text)
-		return *text;
-	status = api_status(server->manager);
-	*text = status ? message_reply(status, continues) : NULL;
-	if (server->manager->pool->n_leases > LEASES_MANY) {
-		/* Hundreds of thousands of small objects for a moment: back to the system. */
-		json_decref(TAKE_PTR(status));
-		malloc_trim(0);
-	}
+	if (!*text)
+		*text = api_status(server->manager, continues);
 	return *text;
 }
 
@@ -157,14 +148,15 @@ void server_push_soon(struct server *server)
 			break;
 	if (!c || sd_event_source_get_enabled(server->status_timer, &enabled) != 0)
 		return;
-	sd_event_source_set_time(
-		server->status_timer, (uint64_t)(server->status_pushed_us + STATUS_PUSH_US));
+	sd_event_source_set_time(server->status_timer,
+		(uint64_t)(server->status_pushed_us + server->status_pause_us));
 	sd_event_source_set_enabled(server->status_timer, SD_EVENT_ONESHOT);
 }
 
 static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct server *server = userdata;
+	int64_t begin_us = clock_monotonic_ms() * USEC_PER_MSEC;
 	struct connection *c, *next;
 
 	if (batch_pending(server->manager)) { /* a moment later; settling alone pushes nothing */
@@ -177,8 +169,9 @@ static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdat
 			continue; /* who has not read the last one gets none on top of it */
 		connection_send(c, server_status(server, true), false);
 	}
-	sd_event_now(server->manager->event, CLOCK_MONOTONIC, &usec);
-	server->status_pushed_us = (int64_t)usec;
+	server->status_pushed_us = clock_monotonic_ms() * USEC_PER_MSEC;
+	server->status_pause_us =
+		MAX(STATUS_PUSH_US, STATUS_SHARE * (server->status_pushed_us - begin_us));
 	return 0;
 }
 

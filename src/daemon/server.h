@@ -18,6 +18,7 @@ struct server {
 	sd_event_source *listener, *rest; /* rest: the listener is off until then */
 	sd_event_source *status_timer; /* pushes to those who watch, at most ten times a second */
 	int64_t status_pushed_us;      /* CLOCK_MONOTONIC */
+	int64_t status_pause_us;       /* until the next push */
 	char *status[2]; /* owned; the answer of GetStatus, final and not, while nothing changes */
 	LIST_HEAD(, connection) connections;
 	unsigned n_connections, most; /* most: that there are descriptors for */
