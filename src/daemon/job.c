@@ -556,6 +556,8 @@ static void reconcile(struct manager *m, struct lease *lease)
 		watch_cgroup(lease);
 	else if (job_place(m, lease) < 0) /* the root may be another one by now */
 		log_error("out of memory");
+	else if (lease->cgroup) /* of an attempt before; see watch_renew() */
+		cgroup_remove(lease->cgroup);
 	if (begun && m->clock.new_boot) {
 		reboot(m, lease);
 		return;

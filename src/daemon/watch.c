@@ -222,6 +222,9 @@ void watch_renew(struct lease *lease)
 	leader_gone(watch);
 	watch->leader_ended = false;
 	watch->attempt = attempt_free(watch->attempt);
+	/* Another cgroup: some kernels kill whoever is born in one that was ever killed. */
+	watch->entered = false;
+	watch_bury(watch->manager, lease->id);
 	lease->pid = 0;
 	lease->start_ticks = 0;
 }

@@ -305,7 +305,8 @@ def test_what_was_suspended_and_starts_anew_may_have_any_gpu(jobs, reboot, alice
         db.execute("UPDATE lease SET state = 'waiting', gpus = '', only_gpus = ? WHERE id = ?", (gpu, number))
         db.execute("UPDATE job SET suspended = 1, pinned = 1 WHERE lease = ?", (number,))
     jobs.daemon.start(wrapper=reboot)
-    assert jobs.wait_one(number)["job"]["exit_status"] == 0
+    lease = jobs.wait_one(number)
+    assert (lease["end"], lease["job"]["exit_status"]) == ("exited", 0), str(jobs.show(number))
 
 
 def test_jobs_that_wait_start_with_a_daemon_that_has_no_cgroups_any_more(jobs, reboot, alice):
@@ -333,3 +334,12 @@ def test_what_starts_after_a_request_that_did_not_wait_ends(jobs):
         if "error" not in submitted:
             break
     assert jobs.wait_one(submitted["parameters"]["lease"]["id"])["end"] == "need"
+
+
+def test_what_had_to_be_killed_starts_anew_and_lives(jobs, alice):
+    number = jobs.submit(alice, "[ $DIBS_RESTART_COUNT = 0 ] || exit 0; trap '' TERM; echo >up; "
+                                "while :; do sleep 1000; done", grace_us=0)
+    jobs.up(alice).line()
+    jobs.control(alice, "requeue", number)
+    lease = jobs.wait_one(number)
+    assert (lease["end"], lease["job"]["exit_status"]) == ("exited", 0), str(lease)
