@@ -33,21 +33,38 @@ static struct waits *waits_new(size_t n)
 	return calloc(1, sizeof(struct waits) + n * sizeof(struct job_address));
 }
 
+static bool is_element(const struct job_address *target, const struct lease *lease)
+{
+	return target->index >= 0 && lease->job && lease->job->array == target->id &&
+	       lease->job->index == target->index;
+}
+
+/* Did it start? Then its own end is told, also if its array ends in the same commit. */
+static bool has_started(const struct manager *m, const struct job_address *target)
+{
+	for (size_t i = 0; i < m->pool->n_leases; i++)
+		if (is_element(target, m->pool->leases[i]))
+			return true;
+	return false;
+}
+
 /* Is the end of lease what is waited for there? */
-static bool is_meant(const struct job_address *target, const struct lease *lease)
+static bool is_meant(
+	const struct manager *m, const struct job_address *target, const struct lease *lease)
 {
 	if (lease->id == target->id)
-		return target->index < 0 || (lease->job && lease->job->is_array);
-	return lease->job && lease->job->array == target->id && lease->job->index == target->index;
+		return target->index < 0 ||
+		       (lease->job && lease->job->is_array && !has_started(m, target));
+	return is_element(target, lease);
 }
 
 /* Takes out what lease meets; false: nothing. */
-static bool take(struct waits *waits, const struct lease *lease)
+static bool take(const struct manager *m, struct waits *waits, const struct lease *lease)
 {
 	size_t before = waits->n;
 
 	for (size_t i = waits->n; i-- > 0;)
-		if (is_meant(&waits->targets[i], lease))
+		if (is_meant(m, &waits->targets[i], lease))
 			waits->targets[i] = waits->targets[--waits->n];
 	return waits->n < before;
 }
@@ -72,7 +89,7 @@ void wait_tell(struct manager *m, const struct lease *lease)
 
 	for (; c; c = next) {
 		next = LIST_NEXT(c, link);
-		if (c->waits && !c->waits->suspend && take(c->waits, lease))
+		if (c->waits && !c->waits->suspend && take(m, c->waits, lease))
 			tell(m, c, lease);
 	}
 }
@@ -118,7 +135,7 @@ static bool is_ending(const struct manager *m, const struct job_address *target)
 {
 	for (size_t i = 0; i < m->pool->n_leases; i++)
 		if (m->pool->leases[i]->state == LEASE_ENDED &&
-			is_meant(target, m->pool->leases[i]))
+			is_meant(m, target, m->pool->leases[i]))
 			return true;
 	return false;
 }

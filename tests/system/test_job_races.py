@@ -343,3 +343,14 @@ def test_what_had_to_be_killed_starts_anew_and_lives(jobs, alice):
     jobs.control(alice, "requeue", number)
     lease = jobs.wait_one(number)
     assert (lease["end"], lease["job"]["exit_status"]) == ("exited", 0), str(lease)
+
+
+def test_elements_that_end_together_with_their_array_are_told_by_themselves(make_jobs, alice):
+    jobs = make_jobs(QUICK.replace("retry-delay = 0s", "retry-delay = 1h"))
+    number = jobs.submit(alice, "exit 1", indices="0-1", retries=1)
+    jobs.daemon.wait_status(lambda s: sum(l["job"]["array"] == number and l["state"] == "waiting"
+                                          and l["job"]["restarts"] == 1 for l in s["leases"]) == 2)
+    with jobs.daemon.varlink() as link:
+        link.send("org.dibs.WaitJobs", {"ids": [f"{number}.0", f"{number}.1"]}, more=True)
+        jobs.control(alice, "cancel", number)
+        assert {reply["parameters"]["lease"]["job"]["index"] for reply in answers(link)} == {0, 1}
