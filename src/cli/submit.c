@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 #include "cli/public.h"
 #include "cli/quote.h"
+#include "model/job.h"
 #include "model/request.h"
 
 extern char **environ;
@@ -60,7 +61,7 @@ static int read_script(struct submission *s, struct error *err)
 {
 	struct arguments *args = &s->cli->args;
 	const char *path = args->words[0];
-	int r = script_read(path, SUBMIT_SPEC_MAX, &s->script, err);
+	int r = script_read(path, JOB_SPEC_MAX, &s->script, err);
 
 	if (r == 0)
 		r = directives_read(s->script, path, &s->directives, err);
@@ -121,11 +122,11 @@ static int put_environment(struct submission *s, struct error *err)
 	size_t size = submit_size(s->parameters) + (pwd ? strlen(pwd) : 0);
 	json_t *array;
 
-	if (size > SUBMIT_SPEC_MAX)
+	if (size > JOB_SPEC_MAX)
 		return error_set(err, -EINVAL, "submit.size",
-			"the command has %zu bytes; a job has room for %d", size, SUBMIT_SPEC_MAX);
+			"the command has %zu bytes; a job has room for %d", size, JOB_SPEC_MAX);
 	if (submit_environment(
-		    environ, &s->cli->args, SUBMIT_SPEC_MAX - size, &array, &s->notes, err) < 0)
+		    environ, &s->cli->args, JOB_SPEC_MAX - size, &array, &s->notes, err) < 0)
 		return -EINVAL;
 	if (put(s, "environment", array, err) < 0 || !pwd ||
 		json_array_insert_new(array, 0, json_string(pwd)) < 0)

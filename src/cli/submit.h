@@ -7,10 +7,6 @@
 #include "cli/options.h"
 #include "cli/script.h"
 
-/* Bytes that the command, its environment and all else may have in the form of priv/supervisor.h:
- * its SUPERVISOR_SPEC_MAX. */
-#define SUBMIT_SPEC_MAX (192 * 1024)
-
 /* Adds the options as parameters of org.dibs.Submit, but those of directory, environment and venv.
  * -EINVAL with a sentence. */
 int submit_options(const struct arguments *args, json_t *object, struct error *err);

@@ -289,7 +289,7 @@ int submit_check(const struct arguments *args, struct error *err)
 	if (r < 0)
 		return r;
 	return submit_environment(
-		(char *[]){ NULL }, args, SUBMIT_SPEC_MAX, &environment, &notes, err);
+		(char *[]){ NULL }, args, JOB_SPEC_MAX, &environment, &notes, err);
 }
 
 /* An option of high, or its rival. */

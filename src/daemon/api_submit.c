@@ -14,6 +14,7 @@
 #include "daemon/api_ids.h"
 #include "daemon/batch.h"
 #include "daemon/job.h"
+#include "daemon/jobs.h"
 #include "daemon/watch.h"
 #include "policy/admit.h"
 #include "policy/transition.h"
@@ -45,12 +46,12 @@ static const struct field submit_fields[] = {
 	{ "command", FIELD_STRING, AT(command), .max = REQUEST_COMMAND_MAX },
 	{ "name", FIELD_STRING, AT(name), .min = 1, .max = JOB_NAME_MAX },
 	{ "arguments", FIELD_TEXTS, AT(arguments), .required = true, .max = TEXTS_MAX },
-	{ "script", FIELD_STRING, AT(script), .min = 1, .max = SUPERVISOR_SPEC_MAX },
+	{ "script", FIELD_STRING, AT(script), .min = 1, .max = JOB_SPEC_MAX },
 	{ "directory", FIELD_STRING, AT(directory), .required = true, .min = 1, .max = 4095 },
 	{ "environment", FIELD_TEXTS, AT(environment), .required = true, .max = TEXTS_MAX },
 	{ "output", FIELD_STRING, AT(output), .min = 1, .max = 4095 },
 	{ "error", FIELD_STRING, AT(error), .min = 1, .max = 4095 },
-	{ "setup", FIELD_STRING, AT(setup), .max = SUPERVISOR_SPEC_MAX },
+	{ "setup", FIELD_STRING, AT(setup), .max = JOB_SPEC_MAX },
 	{ "venv", FIELD_STRING, AT(venv), .max = 4095 },
 	{ "umask", FIELD_INT, AT(umask), .max = UMASK_MAX },
 	{ "limits", FIELD_TEXTS, AT(limits), .max = 64 },
@@ -157,11 +158,11 @@ static struct verdict make_spec(const struct submit_parameters *p, struct fields
 		snprintf(mode, sizeof(mode), "%03o", (unsigned)p->umask);
 		fields_put(spec, "umask", mode);
 	}
-	if (spec->size > SUPERVISOR_SPEC_MAX)
+	if (spec->size > JOB_SPEC_MAX)
 		return verdict_make(VERDICT_INVALID, "job.too-large",
 			"the command and its environment have %zu bytes together, at most %d are "
 			"kept; leave some of the environment out",
-			spec->size, SUPERVISOR_SPEC_MAX);
+			spec->size, JOB_SPEC_MAX);
 	return v;
 }
 

@@ -23,6 +23,7 @@
 #define JOB_NAME_MAX    128 /* bytes */
 #define JOB_NEEDS_MAX   64
 #define JOB_REASON_SIZE 240
+#define JOB_SPEC_MAX    (192 * 1024) /* bytes of its spec */
 
 /* Of one array, elements that have started and not ended, also those that wait for another attempt:
  * each of them is a lease. */

@@ -65,8 +65,7 @@
 #include "priv/fields.h" /* writes orders */
 #include "priv/record.h" /* reads records */
 
-#define SUPERVISOR_SPEC_MAX  (192 * 1024) /* bytes of a spec */
-#define SUPERVISOR_ORDER_MAX (256 * 1024) /* bytes of an order */
+#define SUPERVISOR_ORDER_MAX (256 * 1024) /* bytes of an order, the spec among them */
 
 /*
  * Starts a supervisor with that order. socket: where "dibs-exec --listen" may be waiting (so that

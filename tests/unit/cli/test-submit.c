@@ -7,13 +7,10 @@
 #include "../tap.h"
 #include "cli/public.h"
 #include "cli/submit.h"
-#include "priv/supervisor.h"
 
 static struct arguments args;
 static struct error err;
 static json_t *parameters;
-
-_Static_assert(SUBMIT_SPEC_MAX == SUPERVISOR_SPEC_MAX, "one is the other");
 
 #define SUBMIT(...)                                                                              \
 	({                                                                                       \
