@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/fd.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -72,15 +73,8 @@ int tree_list(int dirfd, const char *path, const char *prefix, uint64_t **ret)
 		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 ||
 			parse_uint(entry->d_name + strlen(prefix), 0, INT32_MAX, &number) < 0)
 			continue;
-		if (n == allocated) {
-			uint64_t *larger =
-				reallocarray(list, allocated ? allocated * 2 : 16, sizeof(*list));
-
-			if (!larger)
-				return -ENOMEM;
-			list = larger;
-			allocated = allocated ? allocated * 2 : 16;
-		}
+		if (array_make_room(list, n, allocated) < 0)
+			return -ENOMEM;
 		list[n++] = number;
 	}
 	if (errno)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/text.h"
 
 struct pool *pool_new(void)
@@ -31,15 +32,8 @@ int pool_add(struct pool *pool, struct lease *lease)
 {
 	assert(pool->n_leases == 0 || pool->leases[pool->n_leases - 1]->id < lease->id);
 
-	if (pool->n_leases == pool->allocated) {
-		size_t n = pool->allocated ? pool->allocated * 2 : 64;
-		struct lease **larger = reallocarray(pool->leases, n, sizeof(*larger));
-
-		if (!larger)
-			return -ENOMEM;
-		pool->leases = larger;
-		pool->allocated = n;
-	}
+	if (array_make_room(pool->leases, pool->n_leases, pool->allocated) < 0)
+		return -ENOMEM;
 	pool->leases[pool->n_leases++] = lease;
 	return 0;
 }
@@ -136,8 +130,7 @@ static struct lease *holder_from(const struct pool *pool, unsigned slot, size_t 
 	return NULL;
 }
 
-/* How many leases have an id below that. */
-static size_t rank_of(const struct pool *pool, int64_t id)
+size_t pool_rank(const struct pool *pool, int64_t id)
 {
 	size_t low = 0, high = pool->n_leases;
 
@@ -154,7 +147,7 @@ static size_t rank_of(const struct pool *pool, int64_t id)
 
 struct lease *pool_find(const struct pool *pool, int64_t id)
 {
-	size_t i = rank_of(pool, id);
+	size_t i = pool_rank(pool, id);
 
 	return i < pool->n_leases && pool->leases[i]->id == id ? pool->leases[i] : NULL;
 }
@@ -166,17 +159,7 @@ struct lease *pool_holder(const struct pool *pool, unsigned slot)
 
 struct lease *pool_next_holder(const struct pool *pool, unsigned slot, const struct lease *holder)
 {
-	return holder_from(pool, slot, rank_of(pool, holder->id + 1));
-}
-
-uint64_t pool_shared_mib(const struct pool *pool, unsigned slot)
-{
-	uint64_t mib = 0;
-
-	for (const struct lease *holder = pool_holder(pool, slot); holder;
-		holder = pool_next_holder(pool, slot, holder))
-		mib += holder->request.share_mib;
-	return mib;
+	return holder_from(pool, slot, pool_rank(pool, holder->id + 1));
 }
 
 /* "processes of lease #12, which has ended, still have it open" */

@@ -29,6 +29,9 @@ int pool_add(struct pool *pool, struct lease *lease);
 /* Frees all leases that have ended. */
 void pool_sweep(struct pool *pool);
 
+/* How many leases have an id below that. */
+size_t pool_rank(const struct pool *pool, int64_t id);
+
 /* By id, or NULL. */
 struct lease *pool_find(const struct pool *pool, int64_t id);
 
@@ -50,9 +53,6 @@ void pool_remove_gpu(struct pool *pool, unsigned slot);
  * the first of them, and pool_next_holder the one after holder, or NULL. */
 struct lease *pool_holder(const struct pool *pool, unsigned slot);
 struct lease *pool_next_holder(const struct pool *pool, unsigned slot, const struct lease *holder);
-
-/* What leases with shares have of the memory of a GPU, in MiB; 0 if it is free or held alone. */
-uint64_t pool_shared_mib(const struct pool *pool, unsigned slot);
 
 /* The state to show, with the reason (may be empty). A GPU on which a right that has ended is still
  * being revoked is in foreign use. */

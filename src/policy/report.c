@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/strtab.h"
 #include "base/text.h"
 #include "policy/idset.h"
@@ -113,15 +114,8 @@ static size_t line_for(struct report *report, const struct usage *usage)
 		if (report->lines[i].number == number &&
 			(number >= 0 || strcmp(report->lines[i].row.key, text) == 0))
 			return i;
-	if (report->n_lines == report->allocated) {
-		struct line *larger =
-			reallocarray(report->lines, report->allocated * 2, sizeof(*report->lines));
-
-		if (!larger)
-			return 0;
-		report->lines = larger;
-		report->allocated *= 2;
-	}
+	if (array_make_room(report->lines, report->n_lines, report->allocated) < 0)
+		return 0;
 	line = &report->lines[report->n_lines];
 	*line = (struct line){ .number = number, .next = *head };
 	if (number >= 0)
@@ -140,15 +134,8 @@ static int by_size(const void *a, const void *b)
 
 static int add_wait(struct line *line, int64_t us)
 {
-	if (line->n_waits == line->allocated) {
-		size_t n = line->allocated ? line->allocated * 2 : 16;
-		int64_t *larger = reallocarray(line->waits, n, sizeof(*larger));
-
-		if (!larger)
-			return -ENOMEM;
-		line->waits = larger;
-		line->allocated = n;
-	}
+	if (array_make_room(line->waits, line->n_waits, line->allocated) < 0)
+		return -ENOMEM;
 	line->waits[line->n_waits++] = us;
 	if (line->n_waits % RUN == 0)
 		qsort(line->waits + line->n_waits - RUN, RUN, sizeof(*line->waits), by_size);

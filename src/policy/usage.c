@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/text.h"
 
 void usage_book_clear(struct usage_book *book)
@@ -30,15 +31,8 @@ static int open_span(struct usage_book *book, const struct lease *lease, const s
 {
 	struct usage_span *span;
 
-	if (book->n == book->allocated) {
-		size_t n = MAX(2 * book->allocated, (size_t)16);
-		struct usage_span *larger = reallocarray(book->spans, n, sizeof(*larger));
-
-		if (!larger)
-			return -ENOMEM;
-		book->spans = larger;
-		book->allocated = n;
-	}
+	if (array_make_room(book->spans, book->n, book->allocated) < 0)
+		return -ENOMEM;
 	span = &book->spans[book->n++];
 	*span = (struct usage_span){
 		.row = {

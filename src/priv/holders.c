@@ -38,15 +38,15 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "base/array.h"
 #include "base/fd.h"
 #include "base/parse.h"
 #include "priv/process.h"
 
-#define PATH_SIZE           64
-#define FDINFO_SIZE         512 /* more than that of a descriptor without a driver behind it */
-#define NLINK_NO_THREADS    2
-#define SIGNAL_BUDGET_US    (5 * USEC_PER_MSEC)
-#define FOUND_SIZE_AT_FIRST 16
+#define PATH_SIZE        64
+#define FDINFO_SIZE      512 /* more than that of a descriptor without a driver behind it */
+#define NLINK_NO_THREADS 2
+#define SIGNAL_BUDGET_US (5 * USEC_PER_MSEC)
 
 struct holders {
 	uint32_t (*devices)[2]; /* owned */
@@ -200,15 +200,8 @@ static bool is_wanted(const struct holders *scan, const uint32_t device[2])
 
 static int append(struct holders *scan, const struct holder *holder)
 {
-	if (scan->found_n == scan->found_size) {
-		size_t size = MAX(2 * scan->found_size, (size_t)FOUND_SIZE_AT_FIRST);
-		struct holder *more = reallocarray(scan->found, size, sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		scan->found = more;
-		scan->found_size = size;
-	}
+	if (array_make_room(scan->found, scan->found_n, scan->found_size) < 0)
+		return -ENOMEM;
 	scan->found[scan->found_n++] = *holder;
 	return 0;
 }

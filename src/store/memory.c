@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/text.h"
 
 int memory_no_memory(struct memory *m, struct error *err)
@@ -158,15 +159,8 @@ static int add_event(struct store *store, const struct event *event, struct erro
 
 	if (r < 0)
 		return r;
-	if (m->n_events == m->allocated) {
-		size_t n = m->allocated ? m->allocated * 2 : 64;
-		struct event *larger = reallocarray(m->events, n, sizeof(*larger));
-
-		if (!larger)
-			return memory_no_memory(m, err);
-		m->events = larger;
-		m->allocated = n;
-	}
+	if (array_make_room(m->events, m->n_events, m->allocated) < 0)
+		return memory_no_memory(m, err);
 	m->events[m->n_events] = *event;
 	m->events[m->n_events].id = (int64_t)m->n_events + 1;
 	m->n_events++;

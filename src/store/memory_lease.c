@@ -10,20 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-static size_t place_of(const struct pool *list, int64_t id)
-{
-	size_t low = 0, high = list->n_leases;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (list->leases[middle]->id < id)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
+#include "base/array.h"
 
 static void hold(struct memory *m, const struct lease *lease, bool held)
 {
@@ -44,7 +31,7 @@ static void hold(struct memory *m, const struct lease *lease, bool held)
 struct lease *memory_exchange(struct memory *m, int64_t id, struct lease *lease)
 {
 	struct pool *list = m->list;
-	size_t place = place_of(list, id), after = list->n_leases - place;
+	size_t place = pool_rank(list, id), after = list->n_leases - place;
 	struct lease **at = &list->leases[place], *old = pool_find(list, id);
 
 	hold(m, old, false);
@@ -60,21 +47,6 @@ struct lease *memory_exchange(struct memory *m, int64_t id, struct lease *lease)
 		list->n_leases--;
 	}
 	return old;
-}
-
-static int make_room(struct pool *list)
-{
-	size_t n = list->allocated ? list->allocated * 2 : 64;
-	struct lease **larger;
-
-	if (list->n_leases < list->allocated)
-		return 0;
-	larger = reallocarray(list->leases, n, sizeof(*larger));
-	if (!larger)
-		return -ENOMEM;
-	list->leases = larger;
-	list->allocated = n;
-	return 0;
 }
 
 /* What of a lease is stored, but for the spec; its sets are the caller's business. */
@@ -204,7 +176,8 @@ int memory_put_lease(
 	if (r < 0)
 		return r;
 	copy = copy_lease(lease);
-	if (!copy || make_room(m->list) < 0 || (spec && copy_spec(spec, copy->job) < 0))
+	if (!copy || array_make_room(m->list->leases, m->list->n_leases, m->list->allocated) < 0 ||
+		(spec && copy_spec(spec, copy->job) < 0))
 		return memory_no_memory(m, err);
 	gpu_set_foreach (slot, &lease->gpus)
 		if (memory_slot(m, pool->gpus[slot].uuid) < 0)
@@ -265,7 +238,7 @@ int memory_find_element(
 	const struct pool *list = ((struct memory *)store)->list;
 
 	*ret_id = 0;
-	for (size_t i = place_of(list, array); array != 0 && i < list->n_leases; i++) {
+	for (size_t i = pool_rank(list, array); array != 0 && i < list->n_leases; i++) {
 		const struct job *job = list->leases[i]->job;
 
 		if (job && job->array == array && job->index == index) {
@@ -299,7 +272,7 @@ int memory_history(struct store *store, const struct pool *pool, int64_t before_
 	void *userdata, struct error *err)
 {
 	const struct pool *list = ((struct memory *)store)->list;
-	size_t place = before_id > 0 ? place_of(list, before_id) : list->n_leases;
+	size_t place = before_id > 0 ? pool_rank(list, before_id) : list->n_leases;
 
 	for (unsigned n = 0; place > 0 && n < limit; place--) {
 		const struct lease *lease = list->leases[place - 1];

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 
+#include "base/array.h"
 #include "store/usage_sum.h"
 
 int memory_add_usage(struct store *store, const struct usage *usage, struct error *err)
@@ -14,15 +15,8 @@ int memory_add_usage(struct store *store, const struct usage *usage, struct erro
 
 	if (r < 0)
 		return r;
-	if (m->n_usage == m->allocated_usage) {
-		size_t n = m->allocated_usage ? m->allocated_usage * 2 : 64;
-		struct usage *larger = reallocarray(m->usage, n, sizeof(*larger));
-
-		if (!larger)
-			return memory_no_memory(m, err);
-		m->usage = larger;
-		m->allocated_usage = n;
-	}
+	if (array_make_room(m->usage, m->n_usage, m->allocated_usage) < 0)
+		return memory_no_memory(m, err);
 	m->usage[m->n_usage++] = *usage;
 	return 0;
 }
