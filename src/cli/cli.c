@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "base/text.h"
+#include "cli/public.h"
 
 static void say(char *text)
 {
@@ -49,4 +50,12 @@ enum client_exit cli_print_json(json_t *json)
 			EXIT_FAULT, "cannot print JSON: out of memory, or the output is closed");
 	putchar('\n');
 	return EXIT_OK;
+}
+
+enum client_exit cli_print_leases(
+	struct cli *cli, json_t *leases, json_t *(*fn)(json_t *wire, struct people *people))
+{
+	_cleanup_(json_decrefp) json_t *array = public_each(leases, &cli->people, fn);
+
+	return cli_print_json(array);
 }

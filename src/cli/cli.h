@@ -32,6 +32,10 @@ enum client_exit cli_call(struct cli *cli, const char *method, json_t *parameter
 /* Prints JSON for programs. */
 enum client_exit cli_print_json(json_t *json);
 
+/* The same for an array of leases, each as public_lease() or public_ended() has it. */
+enum client_exit cli_print_leases(
+	struct cli *cli, json_t *leases, json_t *(*fn)(json_t *wire, struct people *people));
+
 enum client_exit verb_status(struct cli *cli);
 enum client_exit verb_run(struct cli *cli);
 enum client_exit verb_reserve(struct cli *cli);

@@ -162,18 +162,6 @@ static enum client_exit fetch(struct cli *cli, json_t *parameters, uint64_t limi
 	return EXIT_OK;
 }
 
-static enum client_exit print_json(struct cli *cli, json_t *leases)
-{
-	_cleanup_(json_decrefp) json_t *array = json_array();
-	json_t *lease;
-	size_t i;
-
-	json_array_foreach (leases, i, lease)
-		if (json_array_append_new(array, public_ended(lease, &cli->people)) < 0)
-			return complain(EXIT_FAULT, "out of memory");
-	return cli_print_json(array);
-}
-
 enum client_exit verb_history(struct cli *cli)
 {
 	_cleanup_(json_decrefp) json_t *parameters = json_object(), *leases = NULL;
@@ -186,7 +174,7 @@ enum client_exit verb_history(struct cli *cli)
 	if (exit != EXIT_OK)
 		return exit;
 	if (cli_value(cli, OPT_JSON))
-		return print_json(cli, leases);
+		return cli_print_leases(cli, leases, public_ended);
 	if (json_array_size(leases) == 0) {
 		puts("no lease has ended");
 		return EXIT_OK;

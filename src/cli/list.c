@@ -51,18 +51,6 @@ static enum client_exit print_table(struct cli *cli, json_t *leases, bool with_u
 	return EXIT_OK;
 }
 
-static enum client_exit print_json(struct cli *cli, json_t *leases)
-{
-	_cleanup_(json_decrefp) json_t *array = json_array();
-	json_t *lease;
-	size_t i;
-
-	json_array_foreach (leases, i, lease)
-		if (json_array_append_new(array, public_lease(lease, &cli->people)) < 0)
-			return complain(EXIT_FAULT, "out of memory");
-	return cli_print_json(array);
-}
-
 enum client_exit verb_list(struct cli *cli)
 {
 	_cleanup_(json_decrefp) json_t *reply = NULL, *leases = NULL;
@@ -74,7 +62,7 @@ enum client_exit verb_list(struct cli *cli)
 	leases = json_object_get(reply, "leases");
 	leases = all ? json_incref(leases) : leases_of(leases, getuid());
 	if (cli_value(cli, OPT_JSON))
-		return print_json(cli, leases);
+		return cli_print_leases(cli, leases, public_lease);
 	if (json_array_size(leases) == 0) {
 		puts(all ? "nobody has a lease" : "you have no lease; 'dibs list --all' shows all");
 		return EXIT_OK;
@@ -114,7 +102,7 @@ enum client_exit verb_queue(struct cli *cli)
 	if (!queue)
 		return complain(EXIT_FAULT, "out of memory");
 	if (cli_value(cli, OPT_JSON))
-		return print_json(cli, queue);
+		return cli_print_leases(cli, queue, public_lease);
 	if (json_array_size(queue) == 0) {
 		puts("nobody waits");
 		return EXIT_OK;

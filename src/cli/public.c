@@ -58,18 +58,23 @@ static json_t *sentence(json_t *wire, const char *name, struct people *people)
 	return json_string(text);
 }
 
-/* An array of the daemon, each of its members through fn. */
-static json_t *each(json_t *wire, const char *name, struct people *people,
-	json_t *(*fn)(json_t *wire, struct people *people))
+json_t *public_each(
+	json_t *wire, struct people *people, json_t *(*fn)(json_t *wire, struct people *people))
 {
 	_cleanup_(json_decrefp) json_t *array = json_array();
 	json_t *member;
 	size_t i;
 
-	json_array_foreach (json_object_get(wire, name), i, member)
+	json_array_foreach (wire, i, member)
 		if (json_array_append_new(array, fn(member, people)) < 0)
 			return NULL;
 	return TAKE_PTR(array);
+}
+
+static json_t *each(json_t *wire, const char *name, struct people *people,
+	json_t *(*fn)(json_t *wire, struct people *people))
+{
+	return public_each(json_object_get(wire, name), people, fn);
 }
 
 static json_t *process(json_t *wire, struct people *people)

@@ -23,6 +23,10 @@ json_t *public_ended(json_t *wire, struct people *people);
 /* The same of a reply of Show, with events. */
 json_t *public_show(json_t *wire, struct people *people);
 
+/* An array of the daemon, each of its members through one of those above. */
+json_t *public_each(
+	json_t *wire, struct people *people, json_t *(*fn)(json_t *wire, struct people *people));
+
 /* A number of a reply, or fallback if it is null or missing. */
 int64_t wire_int(json_t *object, const char *name, int64_t fallback);
 

@@ -3,18 +3,6 @@
 #include "cli/job.h"
 #include "cli/public.h"
 
-static enum client_exit print_json(struct cli *cli, json_t *leases)
-{
-	_cleanup_(json_decrefp) json_t *array = json_array();
-	json_t *lease;
-	size_t i;
-
-	json_array_foreach (leases, i, lease)
-		if (json_array_append_new(array, public_ended(lease, &cli->people)) < 0)
-			return complain(EXIT_FAULT, "out of memory");
-	return cli_print_json(array);
-}
-
 enum client_exit verb_wait(struct cli *cli)
 {
 	_cleanup_(json_decrefp) json_t *ids = NULL, *leases = NULL;
@@ -25,7 +13,8 @@ enum client_exit verb_wait(struct cli *cli)
 	if (!ids)
 		return complain_error(cli, EXIT_INVALID, &err);
 	code = job_wait(cli, ids, &leases);
-	if (leases && cli_value(cli, OPT_JSON) && print_json(cli, leases) != EXIT_OK)
+	if (leases && cli_value(cli, OPT_JSON) &&
+		cli_print_leases(cli, leases, public_ended) != EXIT_OK)
 		return EXIT_FAULT;
 	return (enum client_exit)code;
 }
