@@ -361,17 +361,32 @@ void api_request_tell(struct manager *m, struct lease *lease)
 	connection_send(watch->connection, text, true);
 }
 
+static bool is_told(const struct lease *lease)
+{
+	return lease->state == LEASE_WAITING && watch_of(lease)->connection &&
+	       watch_of(lease)->told_position;
+}
+
+static bool is_any_told(const struct pool *pool)
+{
+	for (size_t i = 0; i < pool->n_leases; i++)
+		if (is_told(pool->leases[i]))
+			return true;
+	return false;
+}
+
 void api_request_positions(struct manager *m)
 {
-	size_t position = 0;
+	_cleanup_(freep) struct lease **queue = NULL;
+	size_t n, position = 0;
 
-	for (size_t i = 0; i < m->pool->n_leases && position < POSITION_MAX; i++) {
-		struct lease *lease = m->pool->leases[i];
-
-		if (lease->state != LEASE_WAITING)
+	if (!is_any_told(m->pool) || pool_queue(m->pool, &queue, &n) < 0)
+		return;
+	for (size_t i = 0; i < n && position < POSITION_MAX; i++) {
+		if (pool_blocked(m->pool, queue[i], 0, 0, NULL))
 			continue;
 		position++;
-		if (watch_of(lease)->connection && watch_of(lease)->told_position)
-			tell_waiting(m, lease, position);
+		if (is_told(queue[i]))
+			tell_waiting(m, queue[i], position);
 	}
 }

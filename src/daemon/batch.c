@@ -16,6 +16,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/api.h"
+#include "daemon/changes.h"
 #include "daemon/guard.h"
 #include "daemon/hook.h"
 #include "daemon/job.h"
@@ -34,35 +35,6 @@
 #define RETRY_MIN_US (1 * USEC_PER_SEC)
 #define RETRY_MAX_US (30 * USEC_PER_SEC)
 
-struct lease_change {
-	struct lease *lease; /* borrowed from the pool */
-	struct lease before; /* a shallow copy; its strings are the lease's own, but for these: */
-	char *listed;        /* owned; request.gpus as it was */
-	struct job *job;     /* owned; as it was; NULL if it is none */
-};
-
-struct gpu_change {
-	unsigned slot;
-	struct gpu before; /* only decisions and history are put back */
-};
-
-struct reply {
-	struct connection *connection; /* borrowed; NULL = has gone */
-	char *text;                    /* owned */
-	bool final;
-};
-
-struct changes {
-	struct lease_change *leases;
-	struct gpu_change *gpus;
-	struct event *events;
-	struct reply *replies;
-	int64_t *specs; /* to be forgotten */
-	size_t n_specs, allocated_specs;
-	size_t n_leases, n_gpus, n_events, n_replies;
-	size_t allocated_leases, allocated_gpus, allocated_events, allocated_replies;
-};
-
 struct batch {
 	struct changes changes;
 	struct changes *settled; /* borrowed; those that are being settled, or NULL */
@@ -73,52 +45,6 @@ struct batch {
 	bool settling;
 	int64_t retry_us; /* 0 = the store works */
 };
-
-static _Noreturn void no_memory(void)
-{
-	log_error("out of memory; leases are safe on disk");
-	abort();
-}
-
-/* Room for one more member of an array. */
-static void *grow(void *array, size_t n, size_t *allocated, size_t size)
-{
-	void *larger;
-
-	if (n < *allocated)
-		return array;
-	*allocated = *allocated ? *allocated * 2 : 16;
-	larger = reallocarray(array, *allocated, size);
-	if (!larger)
-		no_memory();
-	return larger;
-}
-#define GROW(changes, member)                                                 \
-	((changes)->member = grow((changes)->member, (changes)->n_##member,   \
-		 &(changes)->allocated_##member, sizeof(*(changes)->member)), \
-		&(changes)->member[(changes)->n_##member++])
-
-/* Is there anything to store? */
-static bool has_facts(const struct changes *changes)
-{
-	return changes->n_leases + changes->n_gpus + changes->n_events + changes->n_specs > 0;
-}
-
-static void changes_clear(struct changes *changes)
-{
-	for (size_t i = 0; i < changes->n_replies; i++)
-		free(changes->replies[i].text);
-	for (size_t i = 0; i < changes->n_leases; i++) {
-		free(changes->leases[i].listed);
-		job_free(changes->leases[i].job);
-	}
-	free(changes->leases);
-	free(changes->gpus);
-	free(changes->events);
-	free(changes->replies);
-	free(changes->specs);
-	*changes = (struct changes){ 0 };
-}
 
 /* Asks to be settled soon. */
 static void kick(struct manager *m)
@@ -140,40 +66,25 @@ bool batch_pending(const struct manager *m)
 void batch_touch(struct manager *m, struct lease *lease)
 {
 	struct watch *watch = watch_of(lease);
-	struct lease_change *change;
 
 	kick(m);
 	server_forget_status(m->server);
-	if (watch->touched)
-		return;
+	if (!watch->touched)
+		changes_add_lease(&m->batch->changes, lease);
 	watch->touched = true;
-	change = GROW(&m->batch->changes, leases);
-	*change = (struct lease_change){ .lease = lease, .before = *lease };
-	if (lease->request.gpus && !(change->listed = strdup(lease->request.gpus)))
-		no_memory();
-	if (lease->job && !(change->job = job_copy(lease->job)))
-		no_memory();
 }
 
 void batch_touch_gpu(struct manager *m, unsigned slot)
 {
-	struct changes *changes = &m->batch->changes;
-	struct gpu_change *change;
-
 	kick(m);
 	server_forget_status(m->server);
-	for (size_t i = 0; i < changes->n_gpus; i++)
-		if (changes->gpus[i].slot == slot)
-			return;
-	change = GROW(changes, gpus);
-	change->slot = slot;
-	change->before = m->pool->gpus[slot];
+	changes_add_gpu(&m->batch->changes, slot, &m->pool->gpus[slot]);
 }
 
 void batch_event_at(struct manager *m, int64_t at_us, enum event_kind kind, int64_t lease,
 	uid_t uid, const char *gpu, const char *detail)
 {
-	struct event *event = GROW(&m->batch->changes, events);
+	struct event *event = changes_add_event(&m->batch->changes);
 
 	kick(m);
 	*event = (struct event){
@@ -195,7 +106,7 @@ void batch_event(struct manager *m, enum event_kind kind, int64_t lease, uid_t u
 
 void batch_forget_spec(struct manager *m, int64_t id)
 {
-	*GROW(&m->batch->changes, specs) = id;
+	changes_add_spec(&m->batch->changes, id);
 	kick(m);
 }
 
@@ -207,9 +118,8 @@ void batch_want_pass(struct manager *m)
 
 void batch_reply(struct manager *m, struct connection *connection, char *text, bool final)
 {
-	struct reply *reply = GROW(&m->batch->changes, replies);
-
-	*reply = (struct reply){ .connection = connection, .text = text, .final = final };
+	changes_add_reply(&m->batch->changes,
+		(struct reply){ .connection = connection, .text = text, .final = final });
 	kick(m);
 }
 
@@ -356,45 +266,22 @@ static void send_replies(struct changes *changes, bool final)
 	}
 }
 
-static void put_back(struct lease *lease, struct lease_change *change)
-{
-	bool attached = lease->job || watch_of(lease)->connection != NULL;
-
-	job_free(lease->job);
-	free(lease->request.gpus);
-	*lease = change->before;
-	lease->job = TAKE_PTR(change->job);
-	lease->request.gpus = TAKE_PTR(change->listed);
-	lease->attached = attached;
-	if (lease->job)
-		job_undone(lease);
-}
-
 /* Nothing that was changed is true: puts it all back, and says so to everybody who waits for an
  * answer. */
 static void undo(struct manager *m, struct changes *changes, const struct error *err)
 {
-	for (size_t i = 0; i < changes->n_gpus; i++) {
-		struct gpu *gpu = &m->pool->gpus[changes->gpus[i].slot];
-		const struct gpu *before = &changes->gpus[i].before;
-
-		gpu->drained = before->drained;
-		memcpy(gpu->drain_reason, before->drain_reason, sizeof(gpu->drain_reason));
-		gpu->revoking = before->revoking;
-		memcpy(gpu->nodes, before->nodes, sizeof(gpu->nodes));
-		gpu->n_nodes = before->n_nodes;
-		gpu->trusted_since_us = before->trusted_since_us;
-		gpu->free_since_us = before->free_since_us;
-		memcpy(gpu->recent, before->recent, sizeof(gpu->recent));
-		gpu->n_recent = before->n_recent;
-	}
+	for (size_t i = 0; i < changes->n_gpus; i++)
+		gpu_change_undo(&changes->gpus[i], &m->pool->gpus[changes->gpus[i].slot]);
 	for (size_t i = 0; i < changes->n_leases; i++) {
 		struct lease *lease = changes->leases[i].lease;
 		struct watch *watch = watch_of(lease);
 
 		watch->touched = false;
 		if (watch->stored) {
-			put_back(lease, &changes->leases[i]);
+			lease_change_undo(&changes->leases[i]);
+			lease->attached = lease->job || watch->connection != NULL;
+			if (lease->job)
+				job_undone(lease);
 			/* Who took up what was granted before: that is on disk already. */
 			if (lease_holds(lease))
 				api_request_tell(m, lease);
@@ -468,7 +355,7 @@ static void store_works(struct manager *m)
 	log_info("the store works again");
 	m->batch->retry_us = 0;
 	sd_event_source_set_enabled(m->batch->retry, SD_EVENT_OFF);
-	jobs_start(m); /* also what was to be suspended or resumed */
+	job_start_all(m); /* also what was to be suspended or resumed */
 	/* Processes that ended meanwhile told so once, and it could not be recorded. */
 	for (size_t i = 0; i < m->pool->n_leases; i++)
 		if (m->pool->leases[i]->state != LEASE_ENDED)
@@ -508,7 +395,7 @@ static void batch_settle(struct manager *m)
 	batch->calls = 0;
 	/* While the store fails, time and queue wait for the next attempt to write: whoever only
 	 * reads is answered. */
-	if (batch->retry_us == 0 || has_facts(&batch->changes)) {
+	if (batch->retry_us == 0 || changes_have_facts(&batch->changes)) {
 		lifecycle_due(m);
 		needs_look(m);
 		run_queue(m);
@@ -520,13 +407,13 @@ static void batch_settle(struct manager *m)
 	batch->changes = (struct changes){ 0 };
 	batch->settled = &changes;
 
-	if (has_facts(&changes) && persist(m, &changes, &err) < 0) {
+	if (changes_have_facts(&changes) && persist(m, &changes, &err) < 0) {
 		store_failed(m, &err);
 		undo(m, &changes, &err);
 	} else {
 		mark_stored(&changes);
 		apply(m, &changes);
-		if (has_facts(&changes) && batch->retry_us > 0) {
+		if (changes_have_facts(&changes) && batch->retry_us > 0) {
 			store_works(m);
 			guard_apply(m);
 			revoke_run(m);
@@ -536,7 +423,7 @@ static void batch_settle(struct manager *m)
 	if (batch->changes.n_leases == 0)
 		pool_sweep(m->pool);
 	api_request_positions(m);
-	if (has_facts(&changes))
+	if (changes_have_facts(&changes))
 		server_status_changed(m->server);
 	arm_deadline(m);
 	batch->settled = NULL;

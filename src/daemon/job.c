@@ -9,46 +9,32 @@
  */
 #include "daemon/job.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/parse.h"
-#include "base/program.h"
 #include "base/text.h"
 #include "daemon/batch.h"
 #include "daemon/job_order.h"
 #include "daemon/job_suspend.h"
+#include "daemon/jobs.h"
 #include "daemon/lifecycle.h"
 #include "daemon/server.h"
 #include "daemon/suspend.h"
 #include "daemon/watch.h"
-#include "dibs-config.h"
 #include "policy/transition.h"
 #include "priv/cgroup.h"
 #include "priv/process.h"
 #include "priv/supervisor.h"
 
 #define AGAIN_US (10 * USEC_PER_MSEC)
-
-struct jobs {
-	int directory; /* of the records */
-	char *path;    /* owned; its name */
-	char *socket;  /* owned; where dibs-exec may listen */
-	char *program; /* owned */
-	bool confined; /* what we start would be as confined as we are */
-};
 
 struct attempt {
 	struct manager *manager; /* borrowed */
@@ -83,9 +69,8 @@ bool job_runs(const struct manager *m, const struct lease *lease)
 {
 	_cleanup_(record_clear) struct record record = { 0 };
 
-	return record_read(m->jobs->directory, lease->id, lease->job->restarts, &record, NULL) >=
-		       0 &&
-	       record.running && record.end == RECORD_NONE;
+	return jobs_read_record(m, lease, &record, NULL) >= 0 && record.running &&
+	       record.end == RECORD_NONE;
 }
 
 void job_describe_end(const struct job *job, char *dst, size_t size)
@@ -248,7 +233,7 @@ static void learn(struct manager *m, struct lease *lease)
 	_cleanup_(record_clear) struct record record = { 0 };
 	struct attempt *attempt = watch_of(lease)->attempt;
 	struct error err = { 0 };
-	int r = record_read(m->jobs->directory, lease->id, lease->job->restarts, &record, &err);
+	int r = jobs_read_record(m, lease, &record, &err);
 
 	if (r < 0) {
 		if (!is_shortage(r) || look_again(attempt) < 0)
@@ -326,28 +311,11 @@ static int listen_to(struct manager *m, struct lease *lease, int channel)
 	return r;
 }
 
-static int on_child(sd_event_source *source, const siginfo_t *info, void *userdata)
-{
-	return 0;
-}
-
-int jobs_hand_over(struct manager *m, const struct fields_writer *order, struct error *err)
-{
-	pid_t child = 0;
-	int channel;
-
-	channel = supervisor_start(m->root ? m->jobs->socket : NULL,
-		m->jobs->confined ? NULL : m->jobs->program, order->text, order->size, &child, err);
-	if (child > 0) /* that the loop reaps it is all that is wanted */
-		sd_event_add_child(m->event, NULL, child, WEXITED, on_child, NULL);
-	return channel;
-}
-
 static int start(struct manager *m, struct lease *lease, struct error *err)
 {
 	_cleanup_(fields_writer_clear) struct fields_writer order = { 0 };
 	_cleanup_(closep) int channel = -1;
-	int r = job_order(m, lease, m->jobs->path, &order, err);
+	int r = job_order(m, lease, &order, err);
 
 	if (r < 0)
 		return r;
@@ -365,7 +333,7 @@ static int start(struct manager *m, struct lease *lease, struct error *err)
 static int begin(struct manager *m, struct lease *lease, struct error *err)
 {
 	_cleanup_(record_clear) struct record record = { 0 };
-	int r = record_read(m->jobs->directory, lease->id, lease->job->restarts, &record, err);
+	int r = jobs_read_record(m, lease, &record, err);
 
 	if (r >= 0 && !record.exists)
 		r = start(m, lease, err);
@@ -404,7 +372,7 @@ void job_apply(struct manager *m, struct lease *lease)
 	settle(m, lease);
 }
 
-void jobs_start(struct manager *m)
+void job_start_all(struct manager *m)
 {
 	for (size_t i = 0; m->serving && i < m->pool->n_leases; i++) {
 		struct lease *lease = m->pool->leases[i];
@@ -433,16 +401,7 @@ void job_kill(struct manager *m, struct lease *lease)
 	close(fd);
 }
 
-/* --- records --- */
-
-static void delete_record(const struct manager *m, const struct lease *lease, unsigned attempt)
-{
-	char name[RECORD_NAME_SIZE];
-
-	record_name(lease->id, attempt, name);
-	if (unlinkat(m->jobs->directory, name, 0) < 0 && errno != ENOENT)
-		log_warning("cannot delete %s/%s: %m", m->jobs->path, name);
-}
+/* --- before and after --- */
 
 int job_place(const struct manager *m, struct lease *lease)
 {
@@ -459,7 +418,7 @@ void job_waits_again(struct manager *m, struct lease *lease)
 	if (!lease->job->suspended) {
 		watch_renew(lease);
 		if (lease->job->restarts > 0)
-			delete_record(m, lease, lease->job->restarts - 1);
+			jobs_delete_record(m, lease, lease->job->restarts - 1);
 	}
 	lease->attached = true;
 	batch_want_pass(m);
@@ -471,49 +430,9 @@ void job_bury(struct manager *m, struct lease *lease)
 		cgroup_kill(lease->cgroup);
 	if (lease->job->is_array)
 		return;
-	delete_record(m, lease, lease->job->restarts);
+	jobs_delete_record(m, lease, lease->job->restarts);
 	if (lease->job->restarts > 0) /* that was to follow in the same commit */
-		delete_record(m, lease, lease->job->restarts - 1);
-}
-
-struct verdict jobs_can_start(const struct manager *m)
-{
-	if (!m->jobs->confined || access(m->jobs->socket, F_OK) == 0)
-		return verdict_ok();
-	return verdict_make(VERDICT_REFUSED, "jobs.no-supervisor",
-		"no job can start, as dibs-exec does not listen at %s; ask an administrator to run "
-		"'systemctl enable --now dibs-exec.socket'",
-		m->jobs->socket);
-}
-
-/* "42.0": is it the record of an attempt that goes on, or may have ended without us? */
-static bool is_of_use(const struct manager *m, const char *name)
-{
-	char copy[RECORD_NAME_SIZE], *attempt = copy;
-	const struct lease *lease;
-	uint64_t id, n;
-
-	if (strlen(name) >= sizeof(copy))
-		return false;
-	text_copy(copy, sizeof(copy), name);
-	if (parse_uint(strsep(&attempt, "."), 1, INT64_MAX, &id) < 0 || !attempt ||
-		parse_uint(attempt, 0, UINT_MAX, &n) < 0)
-		return false;
-	lease = pool_find(m->pool, (int64_t)id);
-	return lease && lease->job && lease->state != LEASE_ENDED && lease->job->restarts == n;
-}
-
-static void sweep_records(struct manager *m)
-{
-	_cleanup_(closedirp) DIR *dir = opendir(m->jobs->path);
-	struct dirent *entry;
-
-	/* Also one that is only being made, or never will be: its supervisor gives up, and the next
-	 * one is ours. */
-	while (dir && (entry = readdir(dir)))
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-			!is_of_use(m, entry->d_name))
-			unlinkat(m->jobs->directory, entry->d_name, 0);
+		jobs_delete_record(m, lease, lease->job->restarts - 1);
 }
 
 /* The machine was booted while it ran: a record that was finished before still counts. */
@@ -524,8 +443,8 @@ static void reboot(struct manager *m, struct lease *lease)
 
 	if (attempt_new(m, lease) < 0)
 		return;
-	if (record_read(m->jobs->directory, lease->id, lease->job->restarts, &record, &err) >= 0 &&
-		record.end != RECORD_NONE && !lease->job->suspended) {
+	if (jobs_read_record(m, lease, &record, &err) >= 0 && record.end != RECORD_NONE &&
+		!lease->job->suspended) {
 		take_end(m, lease, &record);
 	} else {
 		take_loss(m, lease, "the machine was booted while it ran");
@@ -534,14 +453,6 @@ static void reboot(struct manager *m, struct lease *lease)
 	}
 	lease->job->suspended = false;
 	finish(m, lease);
-}
-
-static bool is_begun(const struct manager *m, const struct lease *lease)
-{
-	char name[RECORD_NAME_SIZE];
-
-	record_name(lease->id, lease->job->restarts, name);
-	return faccessat(m->jobs->directory, name, F_OK, 0) == 0;
 }
 
 static void reconcile(struct manager *m, struct lease *lease)
@@ -562,52 +473,17 @@ static void reconcile(struct manager *m, struct lease *lease)
 		reboot(m, lease);
 		return;
 	}
-	if (is_begun(m, lease) && attempt_new(m, lease) >= 0)
+	if (jobs_has_record(m, lease) && attempt_new(m, lease) >= 0)
 		watch_of(lease)->attempt->begun = true;
 	job_look(m, lease);
 }
 
-void jobs_reconcile(struct manager *m)
+void job_reconcile_all(struct manager *m)
 {
 	/* First: what ends now needs its record until that is stored, lest it be run again. */
-	sweep_records(m);
+	jobs_sweep_records(m);
 	/* By number: the end of one may be what makes another start, or end. */
 	for (size_t i = 0; i < m->pool->n_leases; i++)
 		if (m->pool->leases[i]->job)
 			reconcile(m, m->pool->leases[i]);
-}
-
-int jobs_new(struct manager *m, struct jobs **ret, struct error *err)
-{
-	struct jobs *jobs = calloc(1, sizeof(*jobs));
-	const char *socket = m->server->path, *slash = strrchr(socket, '/');
-
-	if (!jobs)
-		return -ENOMEM;
-	*ret = jobs;
-	jobs->directory = -1;
-	jobs->path = text_format("%s/jobs", m->state);
-	jobs->socket = text_format("%.*s/exec", (int)(slash - socket), socket);
-	jobs->program = program_path("../exec/dibs-exec", DIBS_LIBEXECDIR "/dibs-exec");
-	jobs->confined = m->root && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
-	if (!jobs->path || !jobs->socket || !jobs->program)
-		return -ENOMEM;
-	if (mkdir(jobs->path, 0700) < 0 && errno != EEXIST)
-		return error_errno(err, -errno, "jobs.directory", "cannot make %s", jobs->path);
-	jobs->directory = open(jobs->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (jobs->directory < 0)
-		return error_errno(err, -errno, "jobs.directory", "cannot open %s", jobs->path);
-	return 0;
-}
-
-struct jobs *jobs_free(struct jobs *jobs)
-{
-	if (!jobs)
-		return NULL;
-	closep(&jobs->directory);
-	free(jobs->path);
-	free(jobs->socket);
-	free(jobs->program);
-	free(jobs);
-	return NULL;
 }

@@ -7,25 +7,14 @@
 #pragma once
 
 #include "daemon/manager.h"
-#include "model/verdict.h"
-
-struct jobs;
-
-/* Opens STATE/jobs. */
-int jobs_new(struct manager *m, struct jobs **ret, struct error *err);
-struct jobs *jobs_free(struct jobs *jobs);
-
-/* Refused where dibsd is confined by systemd, which jobs must not be, and dibs-exec does not
- * listen. */
-struct verdict jobs_can_start(const struct manager *m);
 
 /* At start, with all leases loaded: takes up what runs, settles what has ended meanwhile, deletes
  * the records of what is not there any more. */
-void jobs_reconcile(struct manager *m);
+void job_reconcile_all(struct manager *m);
 
 /* The gate is there: starts what was granted when the daemon died, lets go on what was suspended.
  */
-void jobs_start(struct manager *m);
+void job_start_all(struct manager *m);
 
 /* After the commit that made it active: starts the command, unless an attempt is on record already.
  * Idempotent. */
@@ -60,10 +49,6 @@ bool job_runs(const struct manager *m, const struct lease *lease);
 
 /* How it ended, in words: "exit status 1", "signal 9", or its reason. */
 void job_describe_end(const struct job *job, char *dst, size_t size);
-
-/* Gives an order to a supervisor: its channel, see supervisor_start(). */
-struct fields_writer;
-int jobs_hand_over(struct manager *m, const struct fields_writer *order, struct error *err);
 
 /* What the daemon keeps of a running attempt (watch->attempt). */
 struct attempt;

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "daemon/api.h"
+#include "daemon/jobs.h"
 #include "proto/environment.h"
 
 static void put_variable(struct fields_writer *order, const char *name, const char *value)
@@ -54,15 +55,11 @@ static int put_gpus(const struct manager *m, const struct lease *lease, struct f
 	return 0;
 }
 
-static void put_job(const struct manager *m, const struct lease *lease, const char *records,
-	struct fields_writer *order)
+static void put_job(const struct manager *m, const struct lease *lease, struct fields_writer *order)
 {
 	const struct job *job = lease->job;
-	_cleanup_(freep) char *record = NULL;
-	char name[RECORD_NAME_SIZE];
+	_cleanup_(freep) char *record = jobs_record_path(m, lease);
 
-	record_name(lease->id, job->restarts, name);
-	record = text_format("%s/%s", records, name);
 	if (!record) {
 		order->failed = true;
 		return;
@@ -93,8 +90,8 @@ static void put_site(
 		fields_put_int(order, "processes_max", config->jobs_processes_max);
 }
 
-int job_order(struct manager *m, const struct lease *lease, const char *records,
-	struct fields_writer *ret, struct error *err)
+int job_order(
+	struct manager *m, const struct lease *lease, struct fields_writer *ret, struct error *err)
 {
 	int64_t id = lease->job->array ? lease->job->array : lease->id;
 	_cleanup_(freep) char *spec = NULL;
@@ -105,7 +102,7 @@ int job_order(struct manager *m, const struct lease *lease, const char *records,
 		return r;
 	if (!spec)
 		return error_set(err, -ENOENT, "job.no-spec", "its command is not on record");
-	put_job(m, lease, records, ret);
+	put_job(m, lease, ret);
 	put_site(m, lease, ret);
 	put_names(ret, lease);
 	if (put_gpus(m, lease, ret) < 0)

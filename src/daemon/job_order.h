@@ -5,6 +5,6 @@
 #include "daemon/manager.h"
 #include "priv/supervisor.h"
 
-/* For the next attempt of a job that holds its GPUs. records: the directory of the records. */
-int job_order(struct manager *m, const struct lease *lease, const char *records,
-	struct fields_writer *ret, struct error *err);
+/* For the next attempt of a job that holds its GPUs. */
+int job_order(
+	struct manager *m, const struct lease *lease, struct fields_writer *ret, struct error *err);

@@ -62,7 +62,9 @@ static void count_element(struct manager *m, const struct lease *element, uid_t 
 		return;
 	batch_touch(m, array);
 	if (transition_element_ended(array, element))
-		lifecycle_end(m, array, LEASE_END_EXITED, clock_now(&m->clock), actor, NULL);
+		lifecycle_end(m, array,
+			array->end == LEASE_END_NONE ? LEASE_END_EXITED : array->end,
+			clock_now(&m->clock), actor, NULL);
 }
 
 void lifecycle_end(struct manager *m, struct lease *lease, enum lease_end why, int64_t at_us,
@@ -162,6 +164,8 @@ static void release_array(
 	}
 	if (over)
 		lifecycle_end(m, array, why, clock_now(&m->clock), actor, detail);
+	else if (array->state != LEASE_ENDED)
+		array->end = why; /* when the last of its elements has ended */
 }
 
 void lifecycle_release(
@@ -378,7 +382,7 @@ int lifecycle_reconcile(struct manager *m)
 		else if (lease->kind == LEASE_RUN && lease_holds(lease))
 			reconcile_run(m, lease);
 	}
-	jobs_reconcile(m);
+	job_reconcile_all(m);
 	if (m->clock.new_boot)
 		log_info("the machine was booted: runs have ended, holds go on");
 	watch_adopt_orphans(m);

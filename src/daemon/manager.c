@@ -22,6 +22,7 @@
 #include "daemon/hook.h"
 #include "daemon/inventory.h"
 #include "daemon/job.h"
+#include "daemon/jobs.h"
 #include "daemon/job_limits.h"
 #include "daemon/lifecycle.h"
 #include "daemon/openers.h"
@@ -305,7 +306,7 @@ void manager_ready(struct manager *m, bool complete)
 	if (m->sim && m->root)
 		sim_nodes_make(m);
 	guard_start(m);
-	jobs_start(m);
+	job_start_all(m);
 	prune_start(m);
 	r = health_start(m);
 	if (r >= 0)

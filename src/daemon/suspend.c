@@ -17,6 +17,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/job.h"
+#include "daemon/jobs.h"
 #include "priv/freezer.h"
 #include "priv/cgroup.h"
 #include "priv/supervisor.h"
