@@ -25,6 +25,9 @@ static inline void remove_directoryp(char **path)
 }
 
 #define _directory_ _cleanup_(remove_directoryp)
+#define _store_     _cleanup_(store_closep)
+#define _pool_      _cleanup_(pool_freep)
+#define _lease_     _cleanup_(lease_freep)
 
 static inline char *new_directory(void)
 {

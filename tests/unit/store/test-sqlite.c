@@ -14,10 +14,6 @@
 
 #include "fixture.h"
 
-#define _store_ _cleanup_(store_closep)
-#define _pool_  _cleanup_(pool_freep)
-#define _lease_ _cleanup_(lease_freep)
-
 extern const char schema_0001[], schema_0002[];
 
 static struct store *open_here(const char *directory)

@@ -2,30 +2,7 @@
 /* What every implementation of the store does alike. */
 #include "store/store.h"
 
-#include "fixture.h"
-
-static int (*open_store)(const char *directory, struct store **ret, struct error *err);
-
-static int open_memory(const char *directory, struct store **ret, struct error *err)
-{
-	return store_open_memory(ret, err);
-}
-
-#define _store_ _cleanup_(store_closep)
-#define _pool_  _cleanup_(pool_freep)
-#define _lease_ _cleanup_(lease_freep)
-
-static struct store *new_store(const char *directory)
-{
-	struct error err = { 0 };
-	struct store *store = NULL;
-
-	if (open_store(directory, &store, &err) < 0) {
-		printf("Bail out! %s\n", err.text);
-		exit(1);
-	}
-	return store;
-}
+#include "both.h"
 
 static struct lease *get_lease(struct store *store, const struct pool *pool, int64_t id)
 {
@@ -49,11 +26,6 @@ static void begins_empty(void)
 	CHECK_INT(pool->n_gpus, 0);
 	CHECK_INT(pool->n_leases, 0);
 	CHECK(!get_lease(store, pool, 1));
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
 static void check_same(const struct lease *a, const struct lease *b)
@@ -770,11 +742,5 @@ static void all_of(void)
 
 int main(void)
 {
-	printf("# memory\n");
-	open_store = open_memory;
-	all_of();
-	printf("# sqlite\n");
-	open_store = store_open_sqlite;
-	all_of();
-	return tap_done();
+	return test_both(all_of);
 }
