@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/text.h"
+#include "cli/slurm.h"
 #include "cli/submit.h"
 
 #define ID "script.file"

@@ -44,11 +44,3 @@ void directives_clear(struct directives *directives);
  */
 #define SCRIPT_WORDS_MAX 128
 int script_words(char *line, char *words[SCRIPT_WORDS_MAX + 1], struct error *err);
-
-/*
- * Translates the options of sbatch in words into those of dibs, which are added to line, their
- * texts to those of directives, as are notes about what has no counterpart; where is "name:line".
- * -EINVAL with a sentence.
- */
-int slurm_translate(struct directives *directives, struct arguments *line, char **words,
-	const char *where, struct error *err);
