@@ -2,6 +2,7 @@
 /* What all verbs say in the same way. */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <stdarg.h>
 
 #include "base/text.h"
@@ -41,6 +42,16 @@ enum client_exit cli_call(struct cli *cli, const char *method, json_t *parameter
 		client_call(cli_value(cli, OPT_SOCKET), method, parameters, ret, &err);
 
 	return exit == EXIT_OK ? exit : complain_error(cli, exit, &err);
+}
+
+int cli_no_memory(struct error *err)
+{
+	return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+}
+
+int cli_put(json_t *object, const char *name, json_t *value, struct error *err)
+{
+	return json_object_set_new(object, name, value) < 0 ? cli_no_memory(err) : 0;
 }
 
 enum client_exit cli_print_json(json_t *json)

@@ -29,6 +29,12 @@ enum client_exit complain_error(struct cli *cli, enum client_exit exit, const st
 /* One call; on failure the sentence is said already. *ret is owned by the caller. */
 enum client_exit cli_call(struct cli *cli, const char *method, json_t *parameters, json_t **ret);
 
+/* Sets err, and returns -ENOMEM. */
+int cli_no_memory(struct error *err);
+
+/* Sets name of object to value, which it takes; one that could not be made is a lack of memory. */
+int cli_put(json_t *object, const char *name, json_t *value, struct error *err);
+
 /* Prints JSON for programs. */
 enum client_exit cli_print_json(json_t *json);
 

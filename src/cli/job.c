@@ -90,7 +90,7 @@ json_t *job_parse_all(const char *const *words, struct error *err)
 			continue;
 		if (json_object_set_new(known, text, json_true()) < 0 ||
 			json_array_append_new(ids, json_string(text)) < 0) {
-			error_set(err, -ENOMEM, "cli.memory", "out of memory");
+			cli_no_memory(err);
 			return NULL;
 		}
 	}

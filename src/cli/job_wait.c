@@ -47,7 +47,7 @@ static int ask(struct waiting *w, struct error *err)
 	if (r < 0)
 		return r;
 	if (!parameters)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+		return cli_no_memory(err);
 	return client_send(&w->client, "org.dibs.WaitJobs", parameters, true, err);
 }
 

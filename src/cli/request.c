@@ -16,14 +16,6 @@
 
 #define ID "usage.value"
 
-/* Hands value over to object; a value that could not be made is a lack of memory. */
-static int put(json_t *object, const char *name, json_t *value, struct error *err)
-{
-	if (json_object_set_new(object, name, value) < 0)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
-	return 0;
-}
-
 static int put_count(json_t *object, const char *text, struct error *err)
 {
 	uint64_t n;
@@ -33,7 +25,7 @@ static int put_count(json_t *object, const char *text, struct error *err)
 	if (parse_uint(text, 1, GPU_MAX, &n) < 0)
 		return error_set(err, -EINVAL, ID,
 			"-g/--gpus takes a whole number from 1 to %d, not '%s'", GPU_MAX, text);
-	return put(object, "count", json_integer((json_int_t)n), err);
+	return cli_put(object, "count", json_integer((json_int_t)n), err);
 }
 
 int request_put_list(
@@ -47,13 +39,13 @@ int request_put_list(
 		return 0;
 	cursor = copy = strdup(text);
 	if (!copy || !array)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+		return cli_no_memory(err);
 	while ((piece = text_next(&cursor)))
 		if (!*piece || json_array_append_new(array, json_string(piece)) < 0)
 			return error_set(err, -EINVAL, ID,
 				"--%s takes names separated by single commas, not '%s'",
 				options[opt].name, text);
-	return put(object, name, json_incref(array), err);
+	return cli_put(object, name, json_incref(array), err);
 }
 
 int request_put_duration(json_t *object, const char *name, enum opt opt, const char *text,
@@ -75,7 +67,7 @@ int request_put_duration(json_t *object, const char *name, enum opt opt, const c
 	if (us < min)
 		return error_set(err, -EINVAL, ID, "--%s must be longer than nothing, not '%s'",
 			options[opt].name, text);
-	return put(object, name, json_integer(us), err);
+	return cli_put(object, name, json_integer(us), err);
 }
 
 int request_put_size(
@@ -94,7 +86,7 @@ int request_put_size(
 		return error_set(err, -EINVAL, ID,
 			"--%s takes a size with its unit as 24G or 8192M, not '%s'",
 			options[opt].name, text);
-	return put(object, name, json_integer((json_int_t)mib), err);
+	return cli_put(object, name, json_integer((json_int_t)mib), err);
 }
 
 static int put_note(json_t *object, const char *text, struct error *err)
@@ -106,7 +98,7 @@ static int put_note(json_t *object, const char *text, struct error *err)
 			strlen(text), REQUEST_NOTE_MAX);
 	if (!text_is_utf8(text))
 		return error_set(err, -EINVAL, ID, "the note is not valid UTF-8");
-	return put(object, "note", json_string(text), err);
+	return cli_put(object, "note", json_string(text), err);
 }
 
 /* Each text has one PID, or several with commas. */
@@ -114,7 +106,7 @@ static int put_adopt(json_t *object, char *const *texts, int n, struct error *er
 {
 	json_t *array = json_array();
 
-	if (put(object, "adopt", array, err) < 0)
+	if (cli_put(object, "adopt", array, err) < 0)
 		return -ENOMEM;
 	for (int i = 0; i < n; i++) {
 		_cleanup_(freep) char *copy = strdup(texts[i]);
@@ -139,7 +131,7 @@ static int put_wait(json_t *object, const struct arguments *args, struct error *
 		return error_set(
 			err, -EINVAL, ID, "--wait and --no-wait contradict each other; give one");
 	if (no_wait)
-		return put(object, "wait_us", json_integer(0), err);
+		return cli_put(object, "wait_us", json_integer(0), err);
 	return request_put_duration(object, "wait_us", OPT_WAIT, wait, 0, err);
 }
 
@@ -169,7 +161,7 @@ int request_parameters(
 	const char *const *values = args->values;
 	int r;
 
-	r = put(object, "kind", json_string(kind), err);
+	r = cli_put(object, "kind", json_string(kind), err);
 	if (r == 0)
 		r = request_put_gpus(object, args, err);
 	if (r == 0)
@@ -180,7 +172,7 @@ int request_parameters(
 	if (r == 0 && values[OPT_ADOPT])
 		r = put_adopt(object, args->words, args->n_words, err);
 	if (r == 0 && values[OPT_FORCE])
-		r = put(object, "force", json_true(), err);
+		r = cli_put(object, "force", json_true(), err);
 	if (r == 0)
 		*ret = TAKE_PTR(object);
 	return r;

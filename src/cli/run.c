@@ -20,7 +20,7 @@ static int add_command(json_t *parameters, char **argv, struct error *err)
 		quote_command((const char *const *)argv, REQUEST_COMMAND_MAX);
 
 	if (!command || json_object_set_new(parameters, "command", json_string(command)) < 0)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+		return cli_no_memory(err);
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/text.h"
+#include "cli/cli.h"
 #include "cli/slurm.h"
 #include "cli/submit.h"
 
@@ -135,7 +136,7 @@ int script_read(const char *path, size_t max, char **ret, struct error *err)
 		return r;
 	text = malloc(size + 1);
 	if (!text)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+		return cli_no_memory(err);
 	n = read_all(fd, text, size);
 	if (n < 0)
 		return error_errno(err, (int)n, ID, "cannot read the script %s", path);
@@ -192,7 +193,7 @@ int directives_read(const char *text, const char *name, struct directives *ret, 
 
 	*ret = (struct directives){ .dibs.verb = verb, .slurm.verb = verb };
 	if (strings_take(&ret->texts, copy) < 0)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+		return cli_no_memory(err);
 	for (int number = 1, r; (line = strsep(&rest, "\n")); number++) {
 		char where[256];
 

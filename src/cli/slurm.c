@@ -10,18 +10,14 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "cli/cli.h"
 
 #define ID "script.slurm"
-
-int slurm_no_memory(struct slurm *s)
-{
-	return error_set(s->err, -ENOMEM, "cli.memory", "out of memory");
-}
 
 int slurm_add(struct slurm *s, char *text)
 {
 	if (strings_take(&s->directives->texts, text) < 0)
-		return slurm_no_memory(s);
+		return cli_no_memory(s->err);
 	return arguments_add(s->line, (char *[]){ text, NULL }, s->err);
 }
 
@@ -35,7 +31,7 @@ int slurm_note(struct slurm *s, const char *fmt, ...)
 	va_end(ap);
 	if (strings_take(&s->directives->notes,
 		    text_format("%s: #SBATCH %s: %s", s->where, s->word, reason)) < 0)
-		return slurm_no_memory(s);
+		return cli_no_memory(s->err);
 	return 0;
 }
 

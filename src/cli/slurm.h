@@ -29,7 +29,6 @@ int slurm_note(struct slurm *s, const char *fmt, ...) _printf_(2, 3);
 
 /* -EINVAL: sbatch would not take it either. */
 int slurm_wrong(struct slurm *s, const char *expected);
-int slurm_no_memory(struct slurm *s);
 
 /* Those whose values differ from ours: each puts the options of dibs in its place, or notes why
  * there are none. */

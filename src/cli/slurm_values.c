@@ -7,6 +7,7 @@
 
 #include "base/parse.h"
 #include "base/text.h"
+#include "cli/cli.h"
 #include "cli/slurm.h"
 
 /* sbatch counts in minutes unless there are more numbers: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S. -1 if
@@ -93,7 +94,7 @@ static int take_pattern(struct slurm *s, const char *option, const char *value)
 	char unknown;
 
 	if (!pattern)
-		return slurm_no_memory(s);
+		return cli_no_memory(s->err);
 	unknown = translate_pattern(pattern, value, &width);
 	if (unknown)
 		return slurm_note(s,
@@ -151,7 +152,7 @@ int slurm_take_gres(struct slurm *s, const char *value)
 	_cleanup_(freep) char *copy = strdup(value);
 	char *cursor = copy, *piece;
 	bool had = false;
-	int r = copy ? 0 : slurm_no_memory(s);
+	int r = copy ? 0 : cli_no_memory(s->err);
 
 	if (strcasecmp(value, "none") == 0)
 		return slurm_note(s, "every job has a GPU here");
@@ -186,7 +187,7 @@ int slurm_take_dependency(struct slurm *s, const char *value)
 {
 	_cleanup_(freep) char *copy = strdup(value);
 	char *cursor = copy, *piece;
-	int r = copy ? 0 : slurm_no_memory(s);
+	int r = copy ? 0 : cli_no_memory(s->err);
 
 	if (strchr(value, '?'))
 		return slurm_note(
@@ -269,7 +270,7 @@ int slurm_take_export(struct slurm *s, const char *value)
 	_cleanup_(freep) char *copy = strdup(value);
 	char *cursor = copy, *piece;
 	bool all = strncasecmp(value, "all", 3) == 0 && (!value[3] || value[3] == ',');
-	int r = copy ? 0 : slurm_no_memory(s);
+	int r = copy ? 0 : cli_no_memory(s->err);
 
 	if (r == 0 && !all)
 		r = slurm_add(s, strdup("--no-env"));

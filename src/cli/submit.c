@@ -37,9 +37,7 @@ static void submission_clear(struct submission *s)
 
 static int put(struct submission *s, const char *name, json_t *value, struct error *err)
 {
-	if (json_object_set_new(s->parameters, name, value) < 0)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
-	return 0;
+	return cli_put(s->parameters, name, value, err);
 }
 
 /* A signal before a limit needs one. In Slurm the partition has it. */
@@ -53,7 +51,7 @@ static int drop_signal(struct submission *s, struct error *err)
 	slurm->values[OPT_WARN_SIGNAL] = NULL;
 	if (strings_take(&s->notes,
 		    strdup("#SBATCH --signal is left out: the job has no time limit")) < 0)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+		return cli_no_memory(err);
 	return 0;
 }
 
@@ -87,7 +85,7 @@ static int put_arguments(struct submission *s, struct error *err)
 				"'%s' is not UTF-8, as the command of a job has to be",
 				args->words[i]);
 		if (json_array_append_new(array, json_string(args->words[i])) < 0)
-			return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+			return cli_no_memory(err);
 	}
 	return 0;
 }
@@ -130,7 +128,7 @@ static int put_environment(struct submission *s, struct error *err)
 		return -EINVAL;
 	if (put(s, "environment", array, err) < 0 || !pwd ||
 		json_array_insert_new(array, 0, json_string(pwd)) < 0)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+		return cli_no_memory(err);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "cli/cli.h"
 #include "cli/submit.h"
 
 #define ID           "submit.environment"
@@ -40,11 +41,6 @@ static bool is_left_out(const char *variable)
 	return false;
 }
 
-static int no_memory(struct error *err)
-{
-	return error_set(err, -ENOMEM, "cli.memory", "out of memory");
-}
-
 /* Sets name=value in the object; a value that is none is a lack of memory. */
 static int set(json_t *object, const char *variable, struct error *err)
 {
@@ -52,7 +48,7 @@ static int set(json_t *object, const char *variable, struct error *err)
 	_cleanup_(freep) char *name = strndup(variable, length);
 
 	if (!name || json_object_set_new(object, name, json_string(variable)) < 0)
-		return no_memory(err);
+		return cli_no_memory(err);
 	return 0;
 }
 
@@ -76,7 +72,7 @@ static int take(json_t *object, const char *variable, struct strings *notes, str
 		reason = "it has more than 64 KiB";
 	if (!reason)
 		return set(object, variable, err);
-	return add_note(notes, variable, reason) < 0 ? no_memory(err) : 0;
+	return add_note(notes, variable, reason) < 0 ? cli_no_memory(err) : 0;
 }
 
 /* --env NAME=V, or NAME: as it is here. */
@@ -164,7 +160,7 @@ int submit_environment(char *const *variables, const struct arguments *args, siz
 		return too_large(object, room, err);
 	json_object_foreach (object, name, value)
 		if (json_array_append(array, value) < 0)
-			return no_memory(err);
+			return cli_no_memory(err);
 	*ret = TAKE_PTR(array);
-	return *ret ? 0 : no_memory(err);
+	return *ret ? 0 : cli_no_memory(err);
 }

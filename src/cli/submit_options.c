@@ -22,13 +22,6 @@
 #define RETRIES_MAX 1000
 #define WARN_US     (60 * USEC_PER_SEC) /* where --signal does not say it; as sbatch */
 
-static int put(json_t *object, const char *name, json_t *value, struct error *err)
-{
-	if (json_object_set_new(object, name, value) < 0)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
-	return 0;
-}
-
 static int put_text(
 	json_t *object, const char *name, enum opt opt, const char *text, struct error *err)
 {
@@ -37,7 +30,7 @@ static int put_text(
 	if (!text_is_utf8(text))
 		return error_set(
 			err, -EINVAL, ID, "--%s: '%s' is not UTF-8", options[opt].name, text);
-	return put(object, name, json_string(text), err);
+	return cli_put(object, name, json_string(text), err);
 }
 
 static int put_name(json_t *object, enum opt opt, const char *text, struct error *err)
@@ -83,7 +76,7 @@ static int put_need(json_t *array, const char *text, struct error *err)
 			text);
 	need = text_format("%" PRIu64 ":%s", n, how ? how : "ok");
 	if (!need || json_array_append_new(array, json_string(need)) < 0)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+		return cli_no_memory(err);
 	return 0;
 }
 
@@ -93,7 +86,7 @@ static int put_after(json_t *object, const struct arguments *args, struct error 
 	const char *text;
 	unsigned i = 0;
 
-	if (put(object, "after", array, err) < 0)
+	if (cli_put(object, "after", array, err) < 0)
 		return -ENOMEM;
 	while ((text = arguments_next(args, OPT_AFTER, &i))) {
 		_cleanup_(freep) char *copy = strdup(text);
@@ -140,9 +133,9 @@ static int put_array(json_t *object, enum opt opt, const char *text, struct erro
 			"'%s'",
 			options[opt].name, text);
 	}
-	if (n > 0 && put(object, "parallel", json_integer((json_int_t)n), err) < 0)
+	if (n > 0 && cli_put(object, "parallel", json_integer((json_int_t)n), err) < 0)
 		return -ENOMEM;
-	return put(object, "indices", json_string(list), err);
+	return cli_put(object, "indices", json_string(list), err);
 }
 
 static int put_begin(json_t *object, enum opt opt, const char *text, struct error *err)
@@ -152,7 +145,7 @@ static int put_begin(json_t *object, enum opt opt, const char *text, struct erro
 	(void)opt;
 	if (submit_parse_begin(text, clock_wall(), &us, err) < 0)
 		return -EINVAL;
-	return put(object, "begin", json_integer(us), err);
+	return cli_put(object, "begin", json_integer(us), err);
 }
 
 static int put_retries(json_t *object, enum opt opt, const char *text, struct error *err)
@@ -163,7 +156,7 @@ static int put_retries(json_t *object, enum opt opt, const char *text, struct er
 		return error_set(err, -EINVAL, ID,
 			"--%s takes a whole number from 0 to %d, not '%s'", options[opt].name,
 			RETRIES_MAX, text);
-	return put(object, "retries", json_integer((json_int_t)n), err);
+	return cli_put(object, "retries", json_integer((json_int_t)n), err);
 }
 
 static int put_on_limit(json_t *object, enum opt opt, const char *text, struct error *err)
@@ -171,7 +164,7 @@ static int put_on_limit(json_t *object, enum opt opt, const char *text, struct e
 	if (job_limit_from_string(text) < 0)
 		return error_set(err, -EINVAL, ID, "--%s takes kill, requeue or suspend, not '%s'",
 			options[opt].name, text);
-	return put(object, "on_limit", json_string(text), err);
+	return cli_put(object, "on_limit", json_string(text), err);
 }
 
 static int put_grace(json_t *object, enum opt opt, const char *text, struct error *err)
@@ -188,7 +181,8 @@ static int put_nice(json_t *object, enum opt opt, const char *text, struct error
 		return error_set(err, -EINVAL, ID,
 			"--%s takes a whole number from -100 to 100, not '%s'", options[opt].name,
 			text);
-	return put(object, "nice", json_integer(negative ? -(json_int_t)n : (json_int_t)n), err);
+	return cli_put(
+		object, "nice", json_integer(negative ? -(json_int_t)n : (json_int_t)n), err);
 }
 
 int signal_parse(const char *text, int *ret)
@@ -227,9 +221,9 @@ static int put_signal(json_t *object, enum opt opt, const char *text, struct err
 			"--%s takes a signal and how long before the time limit, as USR1@5m, not "
 			"'%s'",
 			options[opt].name, text);
-	if (put(object, "signal", json_integer(signal), err) < 0)
+	if (cli_put(object, "signal", json_integer(signal), err) < 0)
 		return -ENOMEM;
-	return put(object, "signal_before_us", json_integer(us), err);
+	return cli_put(object, "signal_before_us", json_integer(us), err);
 }
 
 static int put_mem(json_t *object, enum opt opt, const char *text, struct error *err)
@@ -275,7 +269,7 @@ int submit_options(const struct arguments *args, json_t *object, struct error *e
 	if (r == 0 && values[OPT_AFTER])
 		r = put_after(object, args, err);
 	if (r == 0 && values[OPT_HELD])
-		r = put(object, "held", json_true(), err);
+		r = cli_put(object, "held", json_true(), err);
 	return r;
 }
 

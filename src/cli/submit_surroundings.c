@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/text.h"
+#include "cli/cli.h"
 #include "cli/submit.h"
 
 #define ID "submit.directory"
@@ -28,7 +29,7 @@ static int find_here(char **ret, struct error *err)
 	_cleanup_(freep) char *here = is_here(pwd) ? strdup(pwd) : getcwd(NULL, 0);
 
 	if (!here && errno == ENOMEM)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+		return cli_no_memory(err);
 	/* What is outside of our root begins with "(unreachable)". */
 	if (!here || *here != '/')
 		return error_set(err, -EINVAL, ID,
@@ -50,16 +51,14 @@ static int make_absolute(const char *path, char **ret, struct error *err)
 			return -EINVAL;
 		*ret = text_format("%s%s%s", here, here[1] ? "/" : "", path);
 	}
-	return *ret ? 0 : error_set(err, -ENOMEM, "cli.memory", "out of memory");
+	return *ret ? 0 : cli_no_memory(err);
 }
 
 static int put(json_t *object, const char *name, const char *path, struct error *err)
 {
 	if (!text_is_utf8(path))
 		return error_set(err, -EINVAL, ID, "the name of the %s is not UTF-8", name);
-	if (json_object_set_new(object, name, json_string(path)) < 0)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
-	return 0;
+	return cli_put(object, name, json_string(path), err);
 }
 
 static int put_directory(json_t *object, const char *chdir, struct error *err)
@@ -101,9 +100,7 @@ static int put_umask(json_t *object, struct error *err)
 	mode_t mask = umask(0);
 
 	umask(mask);
-	if (json_object_set_new(object, "umask", json_integer(mask)) < 0)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
-	return 0;
+	return cli_put(object, "umask", json_integer(mask), err);
 }
 
 static const struct {
@@ -130,8 +127,8 @@ static int put_limits(json_t *object, struct error *err)
 {
 	json_t *array = json_array();
 
-	if (json_object_set_new(object, "limits", array) < 0)
-		return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+	if (cli_put(object, "limits", array, err) < 0)
+		return -ENOMEM;
 	for (size_t i = 0; i < ELEMENTSOF(resources); i++) {
 		_cleanup_(freep) char *text = NULL;
 		struct rlimit limit;
@@ -143,7 +140,7 @@ static int put_limits(json_t *object, struct error *err)
 			       : text_format("%s:%" PRIu64, resources[i].name,
 					 (uint64_t)limit.rlim_cur);
 		if (!text || json_array_append_new(array, json_string(text)) < 0)
-			return error_set(err, -ENOMEM, "cli.memory", "out of memory");
+			return cli_no_memory(err);
 	}
 	return 0;
 }
