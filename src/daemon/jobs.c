@@ -88,9 +88,10 @@ void jobs_sweep_records(struct manager *m)
 			unlinkat(m->jobs->directory, entry->d_name, 0);
 }
 
+/* The loop has reaped it; nothing else holds the source. */
 static int on_child(sd_event_source *source, const siginfo_t *info, void *userdata)
 {
-	return 0;
+	return sd_event_source_set_floating(source, false);
 }
 
 int jobs_hand_over(struct manager *m, const struct fields_writer *order, struct error *err)

@@ -2,6 +2,7 @@
 """The life of batch jobs of several users: order, needs, arrays, limits, ends, and that nothing is left of them."""
 
 import os
+import pwd
 import select
 import signal
 import subprocess
@@ -9,32 +10,12 @@ import time
 
 import pytest
 from harness import DEADLINE, cgroup2_mount, is_sanitized, uid_of
-from jobs import QUICK, SECOND, Jobs, acting_as
+from jobs import QUICK, SECOND, acting_as
 
 ALL = {"count": 8}
 ECHO = "echo $DIBS_JOB >>order"
 TRAP = "trap 'echo term; exit 0' TERM; echo up >up; while :; do sleep 1000 & wait; done"
 DEAF = "trap '' TERM; echo up >up; while :; do sleep 1000; done"
-
-
-@pytest.fixture
-def make_jobs(make_daemon):
-    """make_jobs(config) gives Jobs of a running daemon with eight simulated GPUs."""
-    made = []
-
-    def make(config=QUICK, **options):
-        jobs = Jobs(make_daemon(config=config, **options).start())
-        made.append(jobs)
-        return jobs
-
-    yield make
-    for jobs in made:
-        jobs.close()
-
-
-@pytest.fixture
-def jobs(make_jobs):
-    return make_jobs()
 
 
 def ended(lease):
@@ -459,9 +440,9 @@ def test_signals_are_sent_to_all_of_a_job(jobs, alice, bob):
 
 
 @pytest.mark.skipif(cgroup2_mount() is None, reason="no cgroup v2 here")
-def test_a_job_can_open_its_gpus_and_nobody_else_can(make_daemon, sessions, alice, bob):
+def test_a_job_can_open_its_gpus_and_nobody_else_can(make_jobs, sessions, alice, bob):
     config = f"[guard]\nmode = deny\nsession-cgroups = {sessions.path}\n"
-    jobs = Jobs(make_daemon(sim="4xA100-80G", config=config + QUICK).start())
+    jobs = make_jobs(config + QUICK, sim="4xA100-80G")
     up, gate = jobs.up(alice), jobs.fifo(alice, "gate")
     nodes = jobs.daemon.nodes()
     look = ("import sys\n"
@@ -482,7 +463,6 @@ def test_a_job_can_open_its_gpus_and_nobody_else_can(make_daemon, sessions, alic
     gate.open()
     assert [ended(lease) for lease in jobs.wait(first, second)] == [exited(0)] * 2
     jobs.wait_nothing_left()
-    jobs.close()
 
 
 # --- errors ---
@@ -612,3 +592,12 @@ def test_nobody_waits_for_or_controls_what_is_not(jobs, alice):
     assert jobs.control_refused(alice, "cancel", "77") == "lease.unknown"
     assert jobs.control_refused(alice, "cancel", "7x") == "job.bad-id"
     assert jobs.control_refused(alice, "explode", "7") == "job.bad-action"
+
+
+def test_jobs_that_have_ended_leave_no_descriptor_open(daemon, alice):
+    home = pwd.getpwnam(alice).pw_dir
+    daemon.dibs("submit", "--wait-for", "--", "true", user=alice, cwd=home)
+    before = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
+    for _ in range(20):
+        daemon.dibs("submit", "--wait-for", "--", "true", user=alice, cwd=home)
+    assert len(os.listdir(f"/proc/{daemon.process.pid}/fd")) <= before + 2

@@ -224,7 +224,7 @@ def test_release_of_a_run_ends_it_as_its_limit_would(make_daemon, alice):
 def test_nothing_but_time_passes_in_grace(make_daemon, alice):
     """Whatever else is asked of a run that was told to end, it is told once."""
     daemon = make_daemon(config=LONG_GRACE).start()
-    script = "trap 'echo asked' TERM; trap 'echo again' USR1; echo ready; while :; do read -t 0.01 <> <(:); done"
+    script = "trap 'echo asked' TERM; trap 'echo again' USR1; echo ready; while :; do sleep 0.01 & wait $!; done"
     process, _ = start(daemon, script, alice, "-t", "1h")
     daemon.dibs("release", 1, user=alice)
     assert read_line(process.stdout) == "asked\n"
