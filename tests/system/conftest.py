@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fake_nvml import FakeNvml
 from harness import Daemon, install_programs, small_disk
+from jobs import QUICK, Jobs
 from sessions import Sessions
 from site_sensor import Device
 
@@ -85,6 +86,36 @@ def make_daemon(programs, base_directory):
 def daemon(make_daemon):
     """A running dibsd with eight simulated GPUs."""
     return make_daemon().start()
+
+
+@pytest.fixture
+def new_jobs(make_daemon):
+    """new_jobs(config) gives Jobs of a daemon with eight simulated GPUs that is not started yet."""
+    made = []
+
+    def make(config=QUICK, **options):
+        jobs = Jobs(make_daemon(config=config, **options))
+        made.append(jobs)
+        return jobs
+
+    yield make
+    for jobs in made:
+        jobs.close()
+
+
+@pytest.fixture
+def make_jobs(new_jobs):
+    """The same, and the daemon runs."""
+    def make(*config, **options):
+        jobs = new_jobs(*config, **options)
+        jobs.daemon.start()
+        return jobs
+    return make
+
+
+@pytest.fixture
+def jobs(make_jobs):
+    return make_jobs()
 
 
 @pytest.fixture

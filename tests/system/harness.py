@@ -345,6 +345,19 @@ class Daemon:
             shutil.rmtree(self.pins())
 
 
+def come_up(daemon, die_at):
+    """Starts it; False if it died on the way, as it was told to."""
+    daemon.environment.pop("DIBS_DIE_AT", None)
+    if die_at:
+        daemon.environment["DIBS_DIE_AT"] = str(die_at)
+    try:
+        daemon.start()
+    except AssertionError:
+        assert die_at and daemon.process.wait(DEADLINE) == -signal.SIGKILL, daemon.log
+        return False
+    return True
+
+
 def remove_cgroup(path):
     """Kills what is left in a cgroup of ours and removes it."""
     with contextlib.suppress(OSError):

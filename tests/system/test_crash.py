@@ -18,7 +18,7 @@ import signal
 import socket
 import time
 
-from harness import DEADLINE, Varlink, demote, is_sanitized, preload, read_line, uid_of, wait_exit
+from harness import DEADLINE, Varlink, come_up, demote, is_sanitized, preload, read_line, uid_of, wait_exit
 
 KILLS = int(os.environ.get("DIBS_TEST_KILLS", "120" if is_sanitized() else "300"))
 SECOND = 1_000_000
@@ -256,19 +256,6 @@ class Runs:
             if hasattr(process, "lease"):
                 lease = leases[process.lease]
                 assert lease["state"] == "active" and len(lease["gpus"]) == 1, lease
-
-
-def come_up(daemon, die_at):
-    """Starts it; False if it died on the way, as it was told to."""
-    daemon.environment.pop("DIBS_DIE_AT", None)
-    if die_at:
-        daemon.environment["DIBS_DIE_AT"] = str(die_at)
-    try:
-        daemon.start()
-    except AssertionError:
-        assert die_at and daemon.process.wait(DEADLINE) == -signal.SIGKILL, daemon.log
-        return False
-    return True
 
 
 def kill(daemon, die_at, rng):

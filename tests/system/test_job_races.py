@@ -8,34 +8,14 @@ import signal
 import socket
 import sqlite3
 import tempfile
-import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from harness import DEADLINE, cgroup2_mount, small_disk
-from jobs import QUICK, SECOND, Jobs
+from jobs import QUICK, SECOND
 from test_jobs_crash import fill, reboot, supervisors  # noqa: F401
 from test_suspend import Site, wait_for
-
-
-@pytest.fixture
-def make_jobs(make_daemon):
-    made = []
-
-    def make(config=QUICK, **options):
-        jobs = Jobs(make_daemon(config=config, **options).start())
-        made.append(jobs)
-        return jobs
-
-    yield make
-    for jobs in made:
-        jobs.close()
-
-
-@pytest.fixture
-def jobs(make_jobs):
-    return make_jobs()
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from harness import DEADLINE, Daemon, install_programs, is_sanitized, preload, uid_of, wait_exit
+from harness import DEADLINE, Daemon, come_up, install_programs, is_sanitized, preload, uid_of, wait_exit
 from jobs import QUICK, SECOND, Jobs
 
 JOBS = int(os.environ.get("DIBS_TEST_JOBS", "600" if is_sanitized() else "2000"))
@@ -41,20 +41,6 @@ def own_programs(base_directory):
     directory = base_directory / f"own-{uuid.uuid4()}"
     yield install_programs(Path(os.environ["DIBS_BUILD"]).resolve(), directory)
     shutil.rmtree(directory)
-
-
-@pytest.fixture
-def make_jobs(make_daemon):
-    made = []
-
-    def make(config=QUICK, **options):
-        jobs = Jobs(make_daemon(config=config, **options))
-        made.append(jobs)
-        return jobs
-
-    yield make
-    for jobs in made:
-        jobs.close()
 
 
 @pytest.fixture
@@ -126,19 +112,6 @@ class Crowd:
                 self.jobs.links.pop(user).close()
 
 
-def come_up(daemon, die_at):
-    """Starts it; False if it died on the way, as it was told to."""
-    daemon.environment.pop("DIBS_DIE_AT", None)
-    if die_at:
-        daemon.environment["DIBS_DIE_AT"] = str(die_at)
-    try:
-        daemon.start()
-    except AssertionError:
-        assert die_at and daemon.process.wait(DEADLINE) == -signal.SIGKILL, daemon.log
-        return False
-    return True
-
-
 def bury(daemon):
     assert daemon.process.wait(DEADLINE) == -signal.SIGKILL, daemon.drain_log()
     log = daemon.drain_log()
@@ -195,11 +168,11 @@ def check(jobs, crowd, victims):
     return found, len(ran), lost
 
 
-def test_no_job_is_lost_and_none_runs_twice_however_often_they_are_killed(make_jobs, users):
+def test_no_job_is_lost_and_none_runs_twice_however_often_they_are_killed(new_jobs, users):
     seed = int(os.environ.get("DIBS_TEST_SEED", random.randrange(1 << 32)))
     print("seed", seed)
     rng = random.Random(seed)
-    jobs = make_jobs(MANY, environment=preload("die-at"))
+    jobs = new_jobs(MANY, environment=preload("die-at"))
     daemon, victims, deaths = jobs.daemon, set(), 0
     crowd = Crowd(jobs, users, rng, JOBS)
     points = itertools.count(1)
@@ -241,8 +214,8 @@ def memory_kib(pid):
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
 
-def test_thousands_of_jobs_through_eight_gpus(make_jobs, users):
-    jobs = make_jobs(MANY)
+def test_thousands_of_jobs_through_eight_gpus(new_jobs, users):
+    jobs = new_jobs(MANY)
     jobs.daemon.start()
     crowd = Crowd(jobs, users, random.Random(1), JOBS)
     blocker = jobs.daemon.reserve("-g", "8")
@@ -265,8 +238,8 @@ def test_thousands_of_jobs_through_eight_gpus(make_jobs, users):
 # --- one at a time ---
 
 
-def test_an_end_while_no_daemon_ran(make_jobs, alice):
-    jobs = make_jobs()
+def test_an_end_while_no_daemon_ran(new_jobs, alice):
+    jobs = new_jobs()
     jobs.daemon.start()
     up, gate = jobs.up(alice), jobs.fifo(alice, "gate")
     numbers = [jobs.submit(alice, f"echo >up; : <gate; {how}") for how in ("exit 0", "exit 7", "kill -9 $$")]
@@ -287,8 +260,8 @@ def test_an_end_while_no_daemon_ran(make_jobs, alice):
 
 @pytest.mark.parametrize("daemon_runs", [True, False])
 @pytest.mark.parametrize("retries", [0, 1])
-def test_a_killed_supervisor_loses_the_job_when_its_processes_are_gone(make_jobs, alice, retries, daemon_runs):
-    jobs = make_jobs()
+def test_a_killed_supervisor_loses_the_job_when_its_processes_are_gone(new_jobs, alice, retries, daemon_runs):
+    jobs = new_jobs()
     jobs.daemon.start()
     up, gate = jobs.up(alice), jobs.fifo(alice, "gate")
     number = jobs.submit(alice, "echo $DIBS_RESTART_COUNT >up; [ $DIBS_RESTART_COUNT = 1 ] && exit 0; : <gate",
@@ -355,9 +328,9 @@ def test_a_supervisor_that_comes_too_late_starts_nothing(own_programs, base_dire
         daemon.close()
 
 
-def test_a_daemon_that_dies_around_the_start_of_a_supervisor(make_jobs, alice):
+def test_a_daemon_that_dies_around_the_start_of_a_supervisor(new_jobs, alice):
     """A job or two for each point, and a daemon that dies there."""
-    jobs = make_jobs(environment=preload("die-at"))
+    jobs = new_jobs(environment=preload("die-at"))
     numbers = []
     assert come_up(jobs.daemon, 0)
     jobs.daemon.stop()
@@ -423,9 +396,9 @@ def test_a_supervisor_that_dies_at_any_point(own_programs, base_directory, alice
         daemon.close()
 
 
-def test_a_limit_that_was_over_before_the_command_was_started(make_jobs, alice):
+def test_a_limit_that_was_over_before_the_command_was_started(new_jobs, alice):
     """The daemon dies between the grant and the start, and comes back after the time limit."""
-    jobs = make_jobs(environment=preload("die-at"))
+    jobs = new_jobs(environment=preload("die-at"))
     assert come_up(jobs.daemon, 0)
     jobs.daemon.stop()
     for point in itertools.count(30):
@@ -455,8 +428,8 @@ def test_a_limit_that_was_over_before_the_command_was_started(make_jobs, alice):
 # --- boots ---
 
 
-def test_what_a_boot_does_to_jobs(make_jobs, reboot, alice):
-    jobs = make_jobs()
+def test_what_a_boot_does_to_jobs(new_jobs, reboot, alice):
+    jobs = new_jobs()
     jobs.daemon.start()
     up = jobs.up(alice)
     ran = "echo $DIBS_JOB $DIBS_RESTART_COUNT >>ran; "
@@ -529,8 +502,8 @@ def test_ends_during_a_full_disk_are_known_when_there_is_room(disk_daemon, alice
     jobs.close()
 
 
-def test_out_of_descriptors_jobs_wait_or_say_why(make_jobs, alice):
-    jobs = make_jobs()
+def test_out_of_descriptors_jobs_wait_or_say_why(new_jobs, alice):
+    jobs = new_jobs()
     jobs.daemon.start()
     pid = jobs.daemon.process.pid
     number = jobs.submit(alice, "exit 3", held=True)
@@ -550,8 +523,8 @@ def test_out_of_descriptors_jobs_wait_or_say_why(make_jobs, alice):
 # --- coming and going ---
 
 
-def test_an_upgrade_under_load(make_jobs, users):
-    jobs = make_jobs(MANY)
+def test_an_upgrade_under_load(new_jobs, users):
+    jobs = new_jobs(MANY)
     jobs.daemon.start()
     crowd = Crowd(jobs, users, random.Random(2), JOBS // 10)
     while crowd.left:
@@ -564,8 +537,8 @@ def test_an_upgrade_under_load(make_jobs, users):
     jobs.wait_nothing_left()
 
 
-def test_a_second_daemon_touches_no_job(make_jobs, alice):
-    jobs = make_jobs()
+def test_a_second_daemon_touches_no_job(new_jobs, alice):
+    jobs = new_jobs()
     jobs.daemon.start()
     up, gate = jobs.up(alice), jobs.fifo(alice, "gate")
     number = jobs.submit(alice, "echo >up; : <gate; exit 3")

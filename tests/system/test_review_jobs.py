@@ -3,24 +3,9 @@
 
 import signal
 
-import pytest
-from jobs import QUICK, Jobs
+from jobs import QUICK
 
 CANCELLED = "ended", "released"
-
-
-@pytest.fixture
-def make_jobs(make_daemon):
-    made = []
-
-    def make(config=QUICK, **options):
-        jobs = Jobs(make_daemon(config=config, **options).start())
-        made.append(jobs)
-        return jobs
-
-    yield make
-    for jobs in made:
-        jobs.close()
 
 
 def test_only_administrators_put_jobs_before_all_others(make_jobs, alice):
