@@ -6,13 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-ssize_t read_file_at(int dirfd, const char *path, char *dst, size_t size)
+ssize_t read_all(int fd, char *dst, size_t size)
 {
-	_cleanup_(closep) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	size_t n = 0;
 
-	if (fd < 0)
-		return -errno;
 	while (n < size) {
 		ssize_t r = read(fd, dst + n, size - n);
 
@@ -24,10 +21,23 @@ ssize_t read_file_at(int dirfd, const char *path, char *dst, size_t size)
 			break;
 		n += (size_t)r;
 	}
-	if (n == size)
+	return (ssize_t)n;
+}
+
+ssize_t read_file_at(int dirfd, const char *path, char *dst, size_t size)
+{
+	_cleanup_(closep) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read_all(fd, dst, size);
+	if (n < 0)
+		return n;
+	if ((size_t)n == size)
 		return -EFBIG;
 	dst[n] = '\0';
-	return (ssize_t)n;
+	return n;
 }
 
 DIR *opendir_at(int dirfd, const char *path)

@@ -16,6 +16,10 @@ DEFINE_CLEANUP(DIR *, closedir)
  * its length, -EFBIG if it has more than size - 1 bytes, or another negative errno. */
 ssize_t read_file_at(int dirfd, const char *path, char *dst, size_t size);
 
+/* Reads until the end of the file or size bytes, across short reads and EINTR. Returns how many it
+ * were, or negative errno. */
+ssize_t read_all(int fd, char *dst, size_t size);
+
 /* opendir(3) and fopen(3), to read, of what is below dirfd. NULL with errno. */
 DIR *opendir_at(int dirfd, const char *path);
 FILE *fopen_at(int dirfd, const char *path);

@@ -66,26 +66,6 @@ static int check_file(const char *path, int fd, size_t max, size_t *ret, struct 
 	return 0;
 }
 
-/* As much as it had when it was opened, or less. */
-static ssize_t read_all(int fd, char *dst, size_t size)
-{
-	size_t n = 0;
-
-	while (n < size) {
-		ssize_t r = read(fd, dst + n, size - n);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return -errno;
-		if (r == 0)
-			break;
-		n += (size_t)r;
-	}
-	dst[n] = '\0';
-	return (ssize_t)n;
-}
-
 static unsigned bad_line(char *text)
 {
 	unsigned line = 1;
@@ -137,9 +117,11 @@ int script_read(const char *path, size_t max, char **ret, struct error *err)
 	text = malloc(size + 1);
 	if (!text)
 		return cli_no_memory(err);
+	/* As much as it had when it was opened, or less. */
 	n = read_all(fd, text, size);
 	if (n < 0)
 		return error_errno(err, (int)n, ID, "cannot read the script %s", path);
+	text[n] = '\0';
 	r = check_text(path, text, (size_t)n, err);
 	if (r == 0)
 		*ret = TAKE_PTR(text);

@@ -338,7 +338,7 @@ static int add_processes(struct scan *scan, uint64_t pid)
 	return 0;
 }
 
-static int read_all(struct scan *scan)
+static int read_processes(struct scan *scan)
 {
 	_cleanup_(freep) uint64_t *pids = NULL;
 	int n = tree_list(scan->root, "proc", "", &pids), r = 0;
@@ -377,7 +377,7 @@ static void forget_processes(struct sample *sample)
 int fdinfo_read(int root, struct sample *sample, struct fdinfo_usage usages[])
 {
 	struct scan scan = { .root = root, .sample = sample, .usages = usages };
-	int r = read_all(&scan);
+	int r = read_processes(&scan);
 
 	tdestroy(scan.seen, free);
 	if (r == -EACCES)

@@ -140,24 +140,6 @@ bool container_parse(const char *cgroup_path, struct container *ret)
 
 /* --- files of the runtimes --- */
 
-static ssize_t read_all(int fd, char *dst, size_t size)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t n = read(fd, dst + done, size - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
-}
-
 /* Only what root (or who we are, without root) alone can write. NULL: cannot be had. */
 static json_t *load(const char *path)
 {
