@@ -17,6 +17,14 @@
 
 #define TIME_NEVER INT64_MAX
 
+/* us after at_us; TIME_NEVER if no time is that late. */
+static inline int64_t time_add(int64_t at_us, int64_t us)
+{
+	int64_t sum;
+
+	return __builtin_add_overflow(at_us, us, &sum) ? TIME_NEVER : sum;
+}
+
 #define BOOT_ID_SIZE 37
 
 /* What is stored of a clock, so that it goes on after a restart. */

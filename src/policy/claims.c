@@ -21,13 +21,6 @@ static uint64_t memory_of(const struct gpu *gpu)
 	return (uint64_t)MAX(gpu->memory_mib, 0);
 }
 
-static int64_t time_add(int64_t at_us, int64_t us)
-{
-	int64_t sum;
-
-	return __builtin_add_overflow(at_us, us, &sum) ? TIME_NEVER : sum;
-}
-
 static int compare_times(const void *a, const void *b)
 {
 	const int64_t *x = a, *y = b;

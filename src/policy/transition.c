@@ -13,13 +13,6 @@
 
 #include "base/parse.h"
 
-static int64_t time_add(int64_t at_us, int64_t us)
-{
-	int64_t sum;
-
-	return __builtin_add_overflow(at_us, us, &sum) ? TIME_NEVER : sum;
-}
-
 static bool ends_by_clock(const struct lease *lease)
 {
 	return lease->kind == LEASE_HOLD || lease->kind == LEASE_BOOKING;
