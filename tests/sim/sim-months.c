@@ -19,16 +19,14 @@
 #include <assert.h>
 #include <inttypes.h>
 
-#include "base/parse.h"
 #include "base/text.h"
 #include "policy/admit.h"
 #include "policy/queue.h"
 #include "policy/transition.h"
 #include "tests/sim/agenda.h"
+#include "tests/sim/histories.h"
 #include "tests/sim/rng.h"
-#include "tests/unit/tap.h"
 
-#define SEEDS  6
 #define MINUTE (60 * USEC_PER_SEC)
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
@@ -54,8 +52,6 @@ static const struct admit_limits limits = {
 	.requests_per_user = 40,
 	.requests = 200,
 };
-
-static uint64_t only_seed;
 
 static void broken(struct world *w, const struct lease *lease, const char *promise)
 {
@@ -512,29 +508,4 @@ static uint64_t play(uint64_t seed, bool tell)
 			w.waited_at_most);
 	world_release(&w);
 	return w.history;
-}
-
-static void promises_are_kept(void)
-{
-	uint64_t first = only_seed ? only_seed : 1, last = only_seed ? only_seed : SEEDS;
-
-	for (uint64_t seed = first; seed <= last; seed++)
-		play(seed, true);
-}
-
-static void same_seed_same_history(void)
-{
-	uint64_t seed = only_seed ? only_seed : 1;
-
-	CHECK(play(seed, false) == play(seed, false));
-	CHECK(play(seed, false) != play(seed + 1, false));
-}
-
-int main(int argc, char **argv)
-{
-	if (argc > 1 && parse_uint(argv[1], 1, UINT64_MAX - 1, &only_seed) < 0)
-		return 2;
-	TEST(promises_are_kept);
-	TEST(same_seed_same_history);
-	return tap_done();
 }
