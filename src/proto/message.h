@@ -41,9 +41,9 @@ struct field {
 	size_t offset;
 	bool required; /* absent and null are the same; an absent optional field leaves the struct
 			  alone */
-	int64_t min,
-		max; /* FIELD_INT, and each of FIELD_INTS: value; FIELD_STRING: bytes;
-			FIELD_STRINGS, FIELD_TEXTS: members. (What else is in a message, its limit bounds.) */
+	int64_t min, max; /* FIELD_INT, and each of FIELD_INTS: value; FIELD_STRING: bytes;
+			     FIELD_STRINGS, FIELD_TEXTS: members. (What else is in a message, its
+			     limit bounds.) */
 };
 
 /*

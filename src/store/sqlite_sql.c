@@ -16,7 +16,8 @@
 #define JOB_COLUMNS                                                                               \
 	"lease, name, on_limit, grace_us, warn_signal, warn_us, nice, retries, needs, begin_us, " \
 	"held, is_array, pending, parallel, n_active, n_ok, n_failed, array_id, array_index, "    \
-	"restarts, pinned, suspended, job_then, warned, exit_status, exit_signal, reason, log, log_offset"
+	"restarts, pinned, suspended, job_then, warned, exit_status, exit_signal, reason, log, "  \
+	"log_offset"
 /* The columns of a job are NULL for what is none. */
 #define LEASES                         \
 	LEASE_COLUMNS ", " JOB_COLUMNS \
@@ -75,7 +76,8 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 		"parallel = excluded.parallel, n_active = excluded.n_active, "
 		"n_ok = excluded.n_ok, n_failed = excluded.n_failed, "
 		"array_id = excluded.array_id, array_index = excluded.array_index, "
-		"restarts = excluded.restarts, pinned = excluded.pinned, suspended = excluded.suspended, "
+		"restarts = excluded.restarts, pinned = excluded.pinned, suspended = "
+		"excluded.suspended, "
 		"job_then = excluded.job_then, warned = excluded.warned, "
 		"exit_status = excluded.exit_status, exit_signal = excluded.exit_signal, "
 		"reason = excluded.reason, log = excluded.log, log_offset = excluded.log_offset",

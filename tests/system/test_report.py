@@ -290,7 +290,7 @@ def test_the_command(daemon, alice, bob):
     end(daemon, held, user=alice)
     text = daemon.dibs("report", user=bob).stdout
     assert alice in text and bob in text and "total" in text and "8 GPUs, 5760.0 GPU-hours" in text
-    assert f"top holders of idle GPUs: " in text
+    assert "top holders of idle GPUs: " in text
     told = json.loads(daemon.dibs("report", "--json", "--since", "1h").stdout)
     assert {row["name"] for row in told["rows"]} == {alice, bob} and told["by"] == "user" and told["gpus"] == 8
     assert told["capacity_us"] == 8 * 3600 * SECOND

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import DEADLINE, cgroup2_mount, read_line
+from harness import cgroup2_mount
 from site_sensor import SiteSensor
 from test_suspend import wait_for
 
