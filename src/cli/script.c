@@ -100,7 +100,7 @@ int script_read(const char *path, size_t max, char **ret, struct error *err)
 {
 	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	_cleanup_(freep) char *text = NULL;
-	size_t size;
+	size_t size = 0;
 	ssize_t n;
 	int r;
 

@@ -8,8 +8,7 @@
  *	- no GPU is used beyond its memory, who has one alone is alone on it, and everybody has as
  *	  many as they asked for, of those that will do;
  *	- nobody starts who is blocked, and nobody gives way before their slice is over;
- *	- of an array no more is active than may be, and none of its elements is lost or comes
- *twice;
+ *	- of an array no more is active than may be, and no element is lost or comes twice;
  *	- a second pass at the same moment finds nothing left to do;
  *	- without time limits, equal wishes are served in the order of the queue;
  *	- in the end, when nobody new comes, all have ended;

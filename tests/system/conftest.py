@@ -4,6 +4,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import uuid
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,21 @@ def disk_daemon(make_daemon):
         yield daemon
         if daemon.process and daemon.process.poll() is None:
             daemon.stop()
+
+
+@pytest.fixture
+def reboot(tmp_path):
+    """A function that gives what a daemon is to be started with to find itself in a new boot."""
+    if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
+        pytest.skip("mount namespaces are not allowed here")
+
+    def wrapper():
+        boot_id = tmp_path / "boot_id"
+        boot_id.write_text(f"{uuid.uuid4()}\n")
+        return ["unshare", "--mount", "sh", "-c",
+                'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"', boot_id]
+
+    return wrapper
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 """Time: who sets the clock, boots the machine or stops the daemon neither ends nor prolongs a hold."""
 
 import struct
-import subprocess
 import time
-import uuid
 
 import pytest
 from harness import preload, read_line
@@ -39,21 +37,6 @@ def wall(tmp_path):
 @pytest.fixture
 def daemon(make_daemon, wall):
     return make_daemon(environment=wall.environment()).start()
-
-
-@pytest.fixture
-def reboot(tmp_path):
-    """A function that gives what a daemon is to be started with to find itself in a new boot."""
-    if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
-        pytest.skip("mount namespaces are not allowed here")
-
-    def wrapper():
-        boot_id = tmp_path / "boot_id"
-        boot_id.write_text(f"{uuid.uuid4()}\n")
-        return ["unshare", "--mount", "sh", "-c",
-                'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"', boot_id]
-
-    return wrapper
 
 
 def hold(daemon, seconds, **parameters):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from harness import DEADLINE, cgroup2_mount, small_disk
 from jobs import QUICK, SECOND
-from test_jobs_crash import fill, reboot, supervisors  # noqa: F401
+from test_jobs_crash import fill, supervisors
 from test_suspend import Site, wait_for
 
 
@@ -137,7 +137,7 @@ def test_a_boot_does_not_bring_back_what_was_cancelled(jobs, reboot, alice):
         os.kill(pid, signal.SIGKILL)
     for number in numbers:
         (jobs.daemon.cgroup_root / f"lease-{number}" / "cgroup.kill").write_text("1")
-    jobs.daemon.start(wrapper=reboot)
+    jobs.daemon.start(wrapper=reboot())
     assert [lease["end"] for lease in jobs.wait(*numbers)] == ["released"] * 2
     jobs.wait_nothing_left()
 
@@ -284,7 +284,7 @@ def test_what_was_suspended_and_starts_anew_may_have_any_gpu(jobs, reboot, alice
         db.execute("DELETE FROM holder WHERE lease = ?", (number,))
         db.execute("UPDATE lease SET state = 'waiting', gpus = '', only_gpus = ? WHERE id = ?", (gpu, number))
         db.execute("UPDATE job SET suspended = 1, pinned = 1 WHERE lease = ?", (number,))
-    jobs.daemon.start(wrapper=reboot)
+    jobs.daemon.start(wrapper=reboot())
     lease = jobs.wait_one(number)
     assert (lease["end"], lease["job"]["exit_status"]) == ("exited", 0), str(jobs.show(number))
 

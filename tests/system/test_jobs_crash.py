@@ -43,16 +43,6 @@ def own_programs(base_directory):
     shutil.rmtree(directory)
 
 
-@pytest.fixture
-def reboot(tmp_path):
-    """What a daemon is to be started with to find itself in a new boot."""
-    if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
-        pytest.skip("mount namespaces are not allowed here")
-    boot_id = tmp_path / "boot_id"
-    boot_id.write_text(f"{uuid.uuid4()}\n")
-    return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"', boot_id]
-
-
 def supervisors(jobs):
     """(job, attempt, pid) of those that are at work."""
     for path in (jobs.daemon.state / "jobs").glob("[0-9]*"):
@@ -453,7 +443,7 @@ def test_what_a_boot_does_to_jobs(new_jobs, reboot, alice):
     gate.open()
     if done in at_work:
         wait_exit(at_work[done])
-    jobs.daemon.start(wrapper=reboot)
+    jobs.daemon.start(wrapper=reboot())
     wait_all_ended(jobs.daemon, DEADLINE)
     leases = {name: jobs.lease(number) for name, number in
               {"plain": plain, "retried": retried, "requeued": requeued, "queued": queued}.items()}
