@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* dibs: the command line. */
+/* dibs: the command line; by other names, the faces of other tools (compat/face.h). */
 #include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "compat/face.h"
 #include "dibs-config.h"
 
 static enum client_exit start(struct cli *cli, int argc, char **argv)
@@ -45,11 +46,14 @@ static void occupy_standard_fds(void)
 
 int main(int argc, char **argv)
 {
+	const struct face *face = face_find(argv[0]);
 	struct cli cli = { 0 };
 	enum client_exit exit;
 
 	occupy_standard_fds();
 	setlocale(LC_CTYPE, "");
+	if (face)
+		return face->run(argc, argv);
 	exit = start(&cli, argc, argv);
 	if ((fflush(stdout) != 0 || ferror(stdout)) && exit == EXIT_OK)
 		exit = complain(EXIT_FAULT, "cannot write to standard output: %m");

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+#include "compat/face.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* To a NULL name. */
+static const struct face faces[] = {
+	{ 0 },
+};
+
+const struct face *face_find(const char *name)
+{
+	const char *slash = name ? strrchr(name, '/') : NULL;
+
+	if (slash)
+		name = slash + 1;
+	for (const struct face *face = faces; name && face->name; face++)
+		if (strcmp(face->name, name) == 0)
+			return face;
+	return NULL;
+}
