@@ -23,6 +23,11 @@ int64_t clock_monotonic_ms(void)
 	return read_clock(CLOCK_MONOTONIC) / USEC_PER_MSEC;
 }
 
+int64_t clock_cpu(void)
+{
+	return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 int64_t clock_wall(void)
 {
 	return read_clock(CLOCK_REALTIME);

@@ -70,5 +70,8 @@ int64_t clock_to_boottime(const struct clock *clock, int64_t ledger_us);
 /* CLOCK_MONOTONIC, for deadlines of what is waited for. */
 int64_t clock_monotonic_ms(void);
 
+/* CLOCK_PROCESS_CPUTIME_ID: what this process has cost so far, in microseconds. */
+int64_t clock_cpu(void);
+
 /* CLOCK_REALTIME in microseconds. */
 int64_t clock_wall(void);

@@ -156,7 +156,7 @@ void server_push_soon(struct server *server)
 static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct server *server = userdata;
-	int64_t begin_us = clock_monotonic_ms() * USEC_PER_MSEC;
+	int64_t begin_us = clock_cpu();
 	struct connection *c, *next;
 
 	if (batch_pending(server->manager)) { /* a moment later; settling alone pushes nothing */
@@ -170,8 +170,7 @@ static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdat
 		connection_send(c, server_status(server, true), false);
 	}
 	server->status_pushed_us = clock_monotonic_ms() * USEC_PER_MSEC;
-	server->status_pause_us =
-		MAX(STATUS_PUSH_US, STATUS_SHARE * (server->status_pushed_us - begin_us));
+	server->status_pause_us = MAX(STATUS_PUSH_US, STATUS_SHARE * (clock_cpu() - begin_us));
 	return 0;
 }
 
