@@ -262,7 +262,7 @@ static void a_request_has_a_limit(void)
 	parameters = json_pack("{s:s}", "note", note);
 	CHECK_INT(client_connect(&client, path, &err), 0);
 	CHECK_INT(client_send(&client, "a.B", parameters, false, &err), -EMSGSIZE);
-	CHECK(strstr(err.text, "65536"));
+	CHECK(strstr(err.text, "393216"));
 	close(accept(listener, NULL, NULL));
 }
 
