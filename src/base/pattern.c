@@ -6,25 +6,27 @@
 #include <string.h>
 
 #define NUMBER_SIZE 24
+#define WIDTH_MAX   10
 
-static const char *number(char dst[NUMBER_SIZE], int64_t value)
+static const char *number(char dst[NUMBER_SIZE], int width, int64_t value)
 {
-	snprintf(dst, NUMBER_SIZE, "%" PRId64, value);
+	snprintf(dst, NUMBER_SIZE, "%0*" PRId64, width, value);
 	return dst;
 }
 
-/* NULL: there is no such letter. */
-static const char *find(const struct pattern_values *values, char letter, char buffer[NUMBER_SIZE])
+/* Of what is no number, the width says nothing. NULL: there is no such letter. */
+static const char *find(
+	const struct pattern_values *values, char letter, int width, char buffer[NUMBER_SIZE])
 {
 	switch (letter) {
 	case '%':
 		return "%";
 	case 'j':
-		return number(buffer, values->id);
+		return number(buffer, width, values->id);
 	case 'A':
-		return number(buffer, values->array ? values->array : values->id);
+		return number(buffer, width, values->array ? values->array : values->id);
 	case 'a':
-		return number(buffer, values->array ? values->index : 0);
+		return number(buffer, width, values->array ? values->index : 0);
 	case 'u':
 		return values->user;
 	case 'x':
@@ -33,6 +35,16 @@ static const char *find(const struct pattern_values *values, char letter, char b
 		return values->host;
 	}
 	return NULL;
+}
+
+/* Reads the digits of a width and moves *p behind them; 0: there are none. */
+static int take_width(const char **p)
+{
+	int width = 0;
+
+	for (; **p >= '0' && **p <= '9'; (*p)++)
+		width = MIN(width * 10 + **p - '0', WIDTH_MAX);
+	return width;
 }
 
 int pattern_expand(const char *pattern, const struct pattern_values *values, char *dst, size_t size,
@@ -45,8 +57,15 @@ int pattern_expand(const char *pattern, const struct pattern_values *values, cha
 		return error_set(err, -EINVAL, "pattern.empty", "the name of a log is empty");
 	for (const char *p = pattern; *p; p++) {
 		const char literal[] = { *p, '\0' };
-		const char *text = *p == '%' ? find(values, *++p, buffer) : literal;
+		const char *text = literal;
 
+		if (*p == '%') {
+			int width;
+
+			p++;
+			width = take_width(&p);
+			text = find(values, *p, width, buffer);
+		}
 		if (!text)
 			return error_set(err, -EINVAL, "pattern.unknown",
 				"%%%s in the name of a log means nothing; there are %%j %%a %%A "

@@ -10,7 +10,8 @@
 #define PATTERN_JOB     "dibs-%j.log"
 #define PATTERN_ELEMENT "dibs-%A_%a.log"
 
-/* What a pattern may name. A '/' in any of the texts becomes '_'. */
+/* What a pattern may name. A '/' in any of the texts becomes '_'. Between '%' and the letter of a
+ * number may stand how many digits it has at least, up to ten as in Slurm: "%8j" is 00000042. */
 struct pattern_values {
 	int64_t id;       /* %j */
 	int64_t array;    /* %A; 0: is no element, %A is its id */

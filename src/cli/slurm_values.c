@@ -61,22 +61,18 @@ int slurm_take_time(struct slurm *s, const char *value)
 }
 
 /* Translates the names in a pattern. Returns what of it means nothing here, or '\0'. */
-static char translate_pattern(char *dst, const char *value, bool *ret_width)
+static char translate_pattern(char *dst, const char *value)
 {
 	static const char names[][2] = { "jj", "JJ", "AA", "aa", "xx", "uu", "Nh", "%%" };
 
-	*ret_width = false;
 	for (; *value; value++) {
 		size_t i = 0;
 
 		*dst++ = *value;
 		if (*value != '%')
 			continue;
-		while (value[1] >= '0' && value[1] <= '9') {
-			*ret_width = true;
-			value++;
-		}
-		value++;
+		while (*++value >= '0' && *value <= '9')
+			*dst++ = *value;
 		while (i < ELEMENTSOF(names) && names[i][0] != *value)
 			i++;
 		if (i == ELEMENTSOF(names))
@@ -90,17 +86,14 @@ static char translate_pattern(char *dst, const char *value, bool *ret_width)
 static int take_pattern(struct slurm *s, const char *option, const char *value)
 {
 	_cleanup_(freep) char *pattern = malloc(strlen(value) + 1);
-	bool width;
 	char unknown;
 
 	if (!pattern)
 		return cli_no_memory(s->err);
-	unknown = translate_pattern(pattern, value, &width);
+	unknown = translate_pattern(pattern, value);
 	if (unknown)
 		return slurm_note(s,
 			"a name with %%%c is not known here, so the option is left out", unknown);
-	if (width && slurm_note(s, "numbers are not padded with zeros here") < 0)
-		return -ENOMEM;
 	return slurm_add(s, text_format("%s=%s", option, pattern));
 }
 

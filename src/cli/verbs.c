@@ -63,7 +63,7 @@ const struct verb verbs[] = {
 		"have its options in lines as '#DIBS -g 2 -t 4h' before its first command; "
 		"#SBATCH\n"
 		"lines are read, too. In names of files %j is the number of the job, %a the index\n"
-		"and %A the number of its array, %x its name, %u you, %h this host.",
+		"and %A the number of its array, %x its name, %u you, %h this host; %4a is 0007.",
 		JOB | OPT_BIT(OPT_WAIT_FOR) | OPT_BIT(OPT_JSON), 1, INT_MAX, true, verb_submit },
 	{ "logs", "ID", "Show what a job printed", NULL, OPT_BIT(OPT_FOLLOW) | OPT_BIT(OPT_TAIL), 1,
 		1, .run = verb_logs },

@@ -31,6 +31,15 @@ static void every_letter(void)
 	check("/a/b", &job, "/a/b");
 }
 
+static void numbers_have_as_many_digits_as_is_said(void)
+{
+	check("%8j %4A %1a", &job, "00000042 0042 0");
+	check("%3a.%10A", &element, "007.0000000042");
+	check("%1j %0j", &job, "42 42");
+	check("%99999999999999999999j", &job, "0000000042");
+	check("%5u%3%%2h", &job, "alice%here");
+}
+
 /* Or a job could name its log into another directory than the pattern says. */
 static void values_have_no_slashes(void)
 {
@@ -39,7 +48,7 @@ static void values_have_no_slashes(void)
 
 static void refuses_the_rest(void)
 {
-	static const char *const bad[] = { "", "%", "a%", "%z", "%5j", "%\n" };
+	static const char *const bad[] = { "", "%", "a%", "%z", "%5", "%5z", "%-5j", "%\n" };
 	struct error err = { 0 };
 	char name[64] = "untouched";
 
@@ -62,6 +71,7 @@ static void long_names_are_refused(void)
 int main(void)
 {
 	TEST(every_letter);
+	TEST(numbers_have_as_many_digits_as_is_said);
 	TEST(values_have_no_slashes);
 	TEST(refuses_the_rest);
 	TEST(long_names_are_refused);
