@@ -118,7 +118,12 @@ static void tame(struct log_file *file, char *text, size_t n)
 	}
 }
 
-int log_file_print(struct log_file *file, int out)
+static int put(const struct log_sink *out, const char *text, size_t n)
+{
+	return out->put ? out->put(out->userdata, text, n) : write_all(out->fd, text, n);
+}
+
+int log_file_print(struct log_file *file, const struct log_sink *out)
 {
 	char block[BLOCK];
 	int64_t end = size_of(file);
@@ -134,7 +139,7 @@ int log_file_print(struct log_file *file, int out)
 			break;
 		if (file->tame)
 			tame(file, block, (size_t)n);
-		if (write_all(out, block, (size_t)n) < 0)
+		if (put(out, block, (size_t)n) < 0)
 			return -EPIPE;
 		file->offset += n;
 	}
@@ -150,7 +155,7 @@ static bool is_replaced(const struct log_file *file)
 	       (here.st_dev != there.st_dev || here.st_ino != there.st_ino);
 }
 
-int log_file_follow(struct log_file *file, int out)
+int log_file_follow(struct log_file *file, const struct log_sink *out)
 {
 	int r, fd;
 

@@ -3,9 +3,19 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
+
+/* Where it is printed to. */
+struct log_sink {
+	int fd; /* whose reader may go away */
+	/* Takes all n bytes, or fails (negative errno). NULL: they are written to fd as they are.
+	 */
+	int (*put)(void *userdata, const char *text, size_t n);
+	void *userdata; /* borrowed */
+};
 
 struct log_file {
 	const char *path; /* borrowed */
@@ -27,11 +37,11 @@ int log_file_tail(struct log_file *file, uint64_t lines);
 
 /* Prints what there is by now. Negative errno: of reading, or -EPIPE for all that went wrong with
  * the output. */
-int log_file_print(struct log_file *file, int out);
+int log_file_print(struct log_file *file, const struct log_sink *out);
 
 /* The same for one that is followed: from the beginning again if it was cut short, and then what is
  * in a new file of that name. */
-int log_file_follow(struct log_file *file, int out);
+int log_file_follow(struct log_file *file, const struct log_sink *out);
 
 /* A descriptor that becomes readable when something happened to it, or to its name; -1 if that
  * cannot be had. */

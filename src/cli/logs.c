@@ -9,6 +9,8 @@
  * program ran there. Others could say what the terminal obeys; theirs comes without control
  * characters, to a terminal.
  */
+#include "cli/logs.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -17,7 +19,6 @@
 #include "cli/comeback.h"
 #include "cli/job.h"
 #include "cli/lease.h"
-#include "cli/log_file.h"
 #include "cli/public.h"
 #include "model/indices.h"
 
@@ -28,15 +29,48 @@ struct logs {
 	int64_t id, index;            /* as it was asked for */
 	char text[JOB_NUMBER_SIZE];   /* the same for people */
 	json_t *reply;                /* owned; what Show said last */
+	json_t *ended;                /* owned; its lease, if we were there when it ended */
 	char number[JOB_NUMBER_SIZE]; /* of its lease, for WaitJobs */
 	struct log_file file;
-	struct client client; /* waits for the end */
+	const struct log_sink *out; /* borrowed */
+	struct client client;       /* waits for the end */
 	struct comeback comeback;
+	bool follow, quiet;
 	bool lost;      /* dibsd is away */
 	bool has_ended; /* the job */
 	int inotify;    /* -1 = there is none */
 	bool look;      /* each second */
 };
+
+/* To be changed by what is said of the job. */
+static struct logs logs_of(struct cli *cli, const struct log_sink *out)
+{
+	return (struct logs){ .cli = cli,
+		.out = out,
+		.client.fd = -1,
+		.file.fd = -1,
+		.comeback.inotify = -1,
+		.inotify = -1 };
+}
+
+static void logs_clear(struct logs *l)
+{
+	json_decref(l->reply);
+	json_decref(l->ended);
+	client_close(&l->client);
+	log_file_close(&l->file);
+	closep(&l->inotify);
+}
+
+static void set_number(struct logs *l, int64_t id, int64_t index)
+{
+	int n = snprintf(l->text, sizeof(l->text), "%" PRId64, id);
+
+	l->id = id;
+	l->index = index;
+	if (index >= 0)
+		snprintf(l->text + n, sizeof(l->text) - (size_t)n, ".%" PRId64, index);
+}
 
 static json_t *lease_of(const struct logs *l)
 {
@@ -91,29 +125,67 @@ static bool still_waits(const struct logs *l, json_t *leases)
 				       indices_has(&pending, l->index));
 }
 
+static int watch_status(struct logs *l, struct error *err)
+{
+	int r;
+
+	client_close(&l->client);
+	r = client_connect(&l->client, cli_value(l->cli, OPT_SOCKET), err);
+	return r < 0 ? r : client_send(&l->client, "org.dibs.GetStatus", NULL, true, err);
+}
+
+/* The job waits on without dibsd, and so do we. */
+static void watch_again(struct logs *l)
+{
+	struct comeback comeback;
+
+	comeback_begin(&comeback, cli_value(l->cli, OPT_SOCKET));
+	do
+		comeback_pause(&comeback);
+	while (watch_status(l, NULL) < 0);
+	comeback_end(&comeback);
+}
+
+/* Whoever read it may have gone. A second status may be there already; then the next, a second
+ * later, wakes us. */
+static bool is_read(struct logs *l)
+{
+	struct pollfd fds[] = { { .fd = l->client.fd, .events = POLLIN }, { .fd = l->out->fd } };
+
+	return poll(fds, ELEMENTSOF(fds), -1) < 0 ||
+	       !(fds[1].revents & (POLLERR | POLLHUP | POLLNVAL));
+}
+
+/* One status; asks for more of the job if it is about that. */
+static enum client_exit note_status(struct logs *l, bool *ret_more)
+{
+	_cleanup_(json_decrefp) json_t *status = NULL;
+	struct error err = { 0 };
+	enum client_exit exit;
+	int r = client_receive(&l->client, &status, ret_more, &exit, &err);
+
+	if (r < 0 && r != -ECONNRESET)
+		return complain_error(l->cli, exit, &err);
+	if (r < 0)
+		watch_again(l);
+	else if (!still_waits(l, json_object_get(status, "leases")))
+		exit = show(l);
+	return exit == EXIT_UNREACHABLE ? EXIT_OK : exit;
+}
+
 /* Until there is a log, or never will be. dibsd tells when something changes. */
 static enum client_exit await_start(struct logs *l)
 {
 	struct error err = { 0 };
-	enum client_exit exit = EXIT_UNREACHABLE;
+	enum client_exit exit = EXIT_OK;
 	bool more = true;
 
-	if (client_connect(&l->client, cli_value(l->cli, OPT_SOCKET), &err) < 0 ||
-		client_send(&l->client, "org.dibs.GetStatus", NULL, true, &err) < 0)
-		return complain_error(l->cli, exit, &err);
-	while (more && !has_log(l) && !is_over(l)) {
-		_cleanup_(json_decrefp) json_t *status = NULL;
-
-		if (client_receive(&l->client, &status, &more, &exit, &err) < 0)
-			return complain_error(l->cli, exit, &err);
-		if (still_waits(l, json_object_get(status, "leases")))
-			continue;
-		exit = show(l);
-		if (exit != EXIT_OK)
-			return exit;
-	}
+	if (watch_status(l, &err) < 0)
+		return complain_error(l->cli, EXIT_UNREACHABLE, &err);
+	while (exit == EXIT_OK && more && !has_log(l) && !is_over(l))
+		exit = is_read(l) ? note_status(l, &more) : EXIT_FAULT;
 	client_close(&l->client);
-	return EXIT_OK;
+	return exit;
 }
 
 /* Asks dibsd for the end of the job; that it is away is no reason to stop. */
@@ -144,6 +216,7 @@ static enum client_exit note_reply(struct logs *l)
 	}
 	if (r < 0)
 		return complain_error(l->cli, exit, &err);
+	l->ended = json_incref(json_object_get(reply, "lease"));
 	l->has_ended = true;
 	return EXIT_OK;
 }
@@ -162,7 +235,7 @@ static enum client_exit wait_for_more(struct logs *l)
 	struct pollfd fds[] = {
 		{ .fd = l->inotify, .events = POLLIN },
 		{ .fd = l->lost ? l->comeback.inotify : l->client.fd, .events = POLLIN },
-		{ .fd = STDOUT_FILENO }, /* whoever read it may have gone */
+		{ .fd = l->out->fd }, /* whoever read it may have gone */
 	};
 	int timeout = l->look ? LOOK_MS : -1;
 
@@ -202,7 +275,7 @@ static enum client_exit follow(struct logs *l)
 		if (l->inotify < 0)
 			l->inotify = log_file_watch(&l->file);
 		l->look = l->inotify < 0 || !log_file_is_local(&l->file);
-		exit = printed(l, log_file_follow(&l->file, STDOUT_FILENO));
+		exit = printed(l, log_file_follow(&l->file, l->out));
 		if (last)
 			break;
 		if (exit == EXIT_OK)
@@ -225,8 +298,8 @@ static enum client_exit print_log(struct logs *l, int64_t lines)
 	l->file.utf8 = l->cli->term.utf8;
 	if (lines >= 0)
 		r = log_file_tail(&l->file, (uint64_t)lines);
-	if (r < 0 || !cli_value(l->cli, OPT_FOLLOW) || is_over(l))
-		return printed(l, r < 0 ? r : log_file_print(&l->file, STDOUT_FILENO));
+	if (r < 0 || !l->follow || is_over(l))
+		return printed(l, r < 0 ? r : log_file_print(&l->file, l->out));
 	job_number(l->number, lease_of(l));
 	return follow(l);
 }
@@ -244,38 +317,46 @@ static enum client_exit logs(struct logs *l, int64_t lines)
 		return complain(EXIT_INVALID, "#%s is an array; say which element, as in %s.7",
 			l->text, l->text);
 	if (!has_log(l) && !is_over(l)) {
-		if (!cli_value(l->cli, OPT_FOLLOW))
+		if (!l->follow)
 			return not_yet(l);
-		complain(EXIT_OK, "#%s has not started yet; waiting for it", l->text);
+		if (!l->quiet)
+			complain(EXIT_OK, "#%s has not started yet; waiting for it", l->text);
 		exit = await_start(l);
 		if (exit != EXIT_OK)
 			return exit;
 	}
-	return has_log(l) ? print_log(l, lines) : never_ran(l);
+	if (has_log(l))
+		return print_log(l, lines);
+	return l->quiet ? EXIT_OK : never_ran(l);
+}
+
+enum client_exit logs_follow(struct cli *cli, int64_t id, const struct log_sink *out, json_t **ret)
+{
+	_cleanup_(logs_clear) struct logs l = logs_of(cli, out);
+	enum client_exit exit;
+
+	l.follow = l.quiet = true;
+	set_number(&l, id, -1);
+	exit = logs(&l, -1);
+	if (exit == EXIT_OK)
+		*ret = json_incref(l.ended ? l.ended : lease_of(&l));
+	return exit;
 }
 
 enum client_exit verb_logs(struct cli *cli)
 {
-	struct logs l = {
-		.cli = cli, .inotify = -1, .client.fd = -1, .file.fd = -1, .comeback.inotify = -1
-	};
+	const struct log_sink out = { .fd = STDOUT_FILENO };
+	_cleanup_(logs_clear) struct logs l = logs_of(cli, &out);
 	const char *tail = cli_value(cli, OPT_TAIL);
 	struct error err = { 0 };
-	enum client_exit exit;
+	int64_t id, index;
 	uint64_t lines = 0;
-	int n;
 
-	if (job_parse(cli->args.words[0], &l.id, &l.index, &err) < 0)
+	if (job_parse(cli->args.words[0], &id, &index, &err) < 0)
 		return complain_error(cli, EXIT_INVALID, &err);
 	if (tail && parse_uint(tail, 0, INT64_MAX, &lines) < 0)
 		return complain(EXIT_INVALID, "--tail takes a number of lines, not '%s'", tail);
-	n = snprintf(l.text, sizeof(l.text), "%" PRId64, l.id);
-	if (l.index >= 0)
-		snprintf(l.text + n, sizeof(l.text) - (size_t)n, ".%" PRId64, l.index);
-	exit = logs(&l, tail ? (int64_t)lines : -1);
-	json_decref(l.reply);
-	client_close(&l.client);
-	log_file_close(&l.file);
-	closep(&l.inotify);
-	return exit;
+	l.follow = cli_value(cli, OPT_FOLLOW);
+	set_number(&l, id, index);
+	return logs(&l, tail ? (int64_t)lines : -1);
 }

@@ -6,6 +6,7 @@
  */
 #include "cli/submit.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -149,6 +150,21 @@ static int collect(struct submission *s, struct error *err)
 	if (r == 0)
 		r = submit_surroundings(args, s->parameters, err);
 	return r == 0 ? put_environment(s, err) : r;
+}
+
+int submit_parameters(struct cli *cli, json_t **ret, struct strings *notes, struct error *err)
+{
+	_cleanup_(submission_clear) struct submission s = { .cli = cli };
+	int r;
+
+	assert(cli->args.dashes);
+	r = collect(&s, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(s.parameters);
+	*notes = s.notes;
+	s.notes = (struct strings){ 0 };
+	return 0;
 }
 
 static void say_notes(const struct strings *notes)

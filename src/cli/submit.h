@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "cli/options.h"
+#include "cli/cli.h"
 #include "cli/script.h"
 
 /* Adds the options as parameters of org.dibs.Submit, but those of directory, environment and venv.
@@ -45,6 +45,11 @@ int submit_environment(char *const *variables, const struct arguments *args, siz
 /* Adds directory, venv, umask and limits: where the process is, what it may. -EINVAL with a
  * sentence. */
 int submit_surroundings(const struct arguments *args, json_t *object, struct error *err);
+
+/* All parameters of org.dibs.Submit for a command (behind "--", no script), from the command line
+ * and from what the process has. notes gets sentences about what was left out. -EINVAL with a
+ * sentence. *ret is owned by the caller. */
+int submit_parameters(struct cli *cli, json_t **ret, struct strings *notes, struct error *err);
 
 /* Bytes of parameters as a spec (see above), without an environment. */
 size_t submit_size(json_t *parameters);

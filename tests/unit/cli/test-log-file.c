@@ -34,19 +34,47 @@ static void append(const char *text)
 }
 
 /* What print prints, up to 200000 bytes. */
-static const char *printed(
-	struct log_file *file, int (*print)(struct log_file *file, int out), size_t *ret_size)
+static const char *printed(struct log_file *file,
+	int (*print)(struct log_file *file, const struct log_sink *out), size_t *ret_size)
 {
 	static char text[200001];
 	_cleanup_(closep) int out = memfd_create("out", MFD_CLOEXEC);
 	ssize_t n;
 
-	CHECK_INT(print(file, out), 0);
+	CHECK_INT(print(file, &(struct log_sink){ .fd = out }), 0);
 	n = pread(out, text, sizeof(text) - 1, 0);
 	text[MAX(n, 0)] = '\0';
 	if (ret_size)
 		*ret_size = (size_t)n;
 	return text;
+}
+
+static int take(void *userdata, const char *text, size_t n)
+{
+	char *taken = userdata;
+
+	if (n > 8)
+		return -ENOSPC;
+	taken += strlen(taken);
+	memcpy(taken, text, n);
+	taken[n] = '\0';
+	return 0;
+}
+
+static void prints_to_whom_it_is_told(void)
+{
+	_cleanup_(log_file_close) struct log_file file;
+	char taken[16] = "";
+	const struct log_sink sink = { -1, take, taken };
+
+	rewrite("a\nb\n");
+	CHECK_INT(log_file_open(&file, path, 0, NULL), 0);
+	CHECK_INT(log_file_print(&file, &sink), 0);
+	append("c\n");
+	CHECK_INT(log_file_print(&file, &sink), 0);
+	CHECK_STR(taken, "a\nb\nc\n");
+	append("too much of it\n");
+	CHECK_INT(log_file_print(&file, &sink), -EPIPE);
 }
 
 static void begins_at_its_offset(void)
@@ -204,6 +232,7 @@ int main(void)
 	snprintf(path, sizeof(path), "%s/log", directory);
 	snprintf(other, sizeof(other), "%s/other", directory);
 	TEST(begins_at_its_offset);
+	TEST(prints_to_whom_it_is_told);
 	TEST(any_bytes);
 	TEST(last_lines);
 	TEST(last_lines_of_much);
