@@ -68,6 +68,8 @@ struct config {
 	bool share_enabled;
 	int64_t share_grace_us; /* between the warning and the end of who uses more than its share
 				 */
+	/* [mgpu] Read by mgpu_srun, each time. */
+	bool mgpu_foreground;
 	/* [journal] */
 	int64_t journal_keep_us; /* 0 = for ever */
 	/* [hook] */
