@@ -8,10 +8,26 @@
 #include "base/text.h"
 #include "cli/public.h"
 
-static void say(char *text)
+/* Of the process, as its standard error is: who complains has no context at hand. */
+static struct manner *manner_now;
+
+void cli_set_manner(struct manner *manner)
+{
+	manner_now = manner;
+}
+
+struct manner *cli_manner(void)
+{
+	return manner_now;
+}
+
+static void say(enum client_exit exit, char *text)
 {
 	text_sanitize(text);
-	fprintf(stderr, "dibs: %s\n", text);
+	if (manner_now)
+		manner_now->complain(manner_now, exit, text);
+	else
+		fprintf(stderr, "dibs: %s\n", text);
 }
 
 enum client_exit complain(enum client_exit exit, const char *fmt, ...)
@@ -22,7 +38,7 @@ enum client_exit complain(enum client_exit exit, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	say(text);
+	say(exit, text);
 	return exit;
 }
 
@@ -31,7 +47,7 @@ enum client_exit complain_error(struct cli *cli, enum client_exit exit, const st
 	char text[1024];
 
 	people_rename(&cli->people, text, sizeof(text), err->text);
-	say(text);
+	say(exit, text);
 	return exit;
 }
 

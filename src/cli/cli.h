@@ -20,6 +20,18 @@ static inline const char *cli_value(const struct cli *cli, enum opt opt)
 	return cli->args.values[opt];
 }
 
+/* How a face says what dibs would say itself. */
+struct manner {
+	/* A sentence, without control characters, about what ends with exit. */
+	void (*complain)(struct manner *manner, enum client_exit exit, const char *text);
+	/* A waiting reply of Request; NULL: in dibs's own words. */
+	void (*wait)(struct manner *manner, json_t *reply);
+};
+
+/* For the whole process; NULL: dibs's own. Borrowed. */
+void cli_set_manner(struct manner *manner);
+struct manner *cli_manner(void);
+
 /* Says "dibs: ..." on stderr, without control characters, and returns exit. */
 enum client_exit complain(enum client_exit exit, const char *fmt, ...) _printf_(2, 3);
 

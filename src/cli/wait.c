@@ -149,6 +149,8 @@ static enum client_exit failed(
 /* Reads replies until one has the granted lease. */
 static enum client_exit follow(struct wait *w, json_t **ret, struct error *err)
 {
+	struct manner *manner = cli_manner();
+
 	for (;;) {
 		_cleanup_(json_decrefp) json_t *reply = NULL;
 		enum client_exit exit = EXIT_FAULT;
@@ -168,7 +170,10 @@ static enum client_exit follow(struct wait *w, json_t **ret, struct error *err)
 			w->told = false; /* say it again: who is in the way may have changed */
 		w->lost_us = 0;
 		if (more) {
-			say_waiting(w, reply);
+			if (manner && manner->wait)
+				manner->wait(manner, reply);
+			else
+				say_waiting(w, reply);
 			continue;
 		}
 		say_granted(w, json_object_get(reply, "lease"));
