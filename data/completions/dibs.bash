@@ -32,6 +32,7 @@ _dibs_options() {
 	list) echo "--json --all $common" ;;
 	queue | show | wait | doctor | selftest) echo "--json $common" ;;
 	"admin drain" | "admin release") echo "--reason $common" ;;
+	"admin import") echo "--redis --db --dry-run $common" ;;
 	*) echo "$common" ;;
 	esac
 }
@@ -40,9 +41,9 @@ _dibs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local values='--socket|--color|--gpus|-g|--gpu|--type|--min-memory|--wait|--note|--time|-t|--visible|--duration|-d|--reason'
 	values+='|--adopt|--name|--output|-o|--error|-e|--chdir|--env-setup|--venv|--env|--after|--array|--begin|--retries'
-	values+='|--on-limit|--grace|--signal|--nice|--mem|--tail|-n|--since|--until|--user|--limit|--days|--by'
+	values+='|--on-limit|--grace|--signal|--nice|--mem|--tail|-n|--since|--until|--user|--limit|--days|--by|--redis|--db'
 	values="@($values)"
-	local admin='drain undrain release guard sensor'
+	local admin='drain undrain release guard sensor import'
 	local verbs='status run reserve submit logs cancel hold resume requeue suspend wait exec extend release shrink give gpus'
 	verbs+=' list queue show history report admin doctor selftest'
 	local verb='' words=0 i word
@@ -100,7 +101,8 @@ _dibs() {
 	--mem) word='4G 8G 16G 24G' ;;
 	--adopt) word=$(pgrep -u "$EUID" 2>/dev/null) ;;
 	--gpus | -g | --type | --min-memory | --note | --reason | --name | --env-setup | --array | --retries) return ;;
-	--nice | --tail | -n | --limit | --days) return ;;
+	--redis) word='localhost:6379' ;;
+	--nice | --tail | -n | --limit | --days | --db) return ;;
 	*)
 		if [[ $cur == -* ]]; then
 			word=$(_dibs_options "$verb")
@@ -122,6 +124,9 @@ _dibs() {
 			"admin drain" | "admin undrain") word=$(_dibs_gpus) ;;
 			"admin guard") word='off watch deny configured' ;;
 			"admin sensor") word='pause resume' ;;
+			"admin import")
+				((words == 0)) && word='canhazgpu gpulocker' || compopt -o default
+				;;
 			*) word='' ;;
 			esac
 		fi

@@ -79,7 +79,7 @@ complete -c dibs -n __dibs_no_verb -a report -d 'Sum up who held how much, used 
 complete -c dibs -n __dibs_no_verb -a admin -d 'For administrators'
 complete -c dibs -n __dibs_no_verb -a doctor -d 'Say what is wrong with dibs on this host'
 complete -c dibs -n __dibs_no_verb -a selftest -d 'Prove that the guard keeps others off'
-complete -c dibs -n __dibs_no_admin_verb -a 'drain undrain release guard sensor'
+complete -c dibs -n __dibs_no_admin_verb -a 'drain undrain release guard sensor import'
 
 complete -c dibs -l socket -r -F -d 'Where dibsd listens'
 complete -c dibs -l color -x -a 'auto always never' -d 'Colours'
@@ -149,3 +149,7 @@ complete -c dibs -n '__dibs_admin drain undrain' -a '(__dibs_gpus)'
 complete -c dibs -n '__dibs_admin drain release' -l reason -x -d Why
 complete -c dibs -n '__dibs_admin guard' -a 'off watch deny configured'
 complete -c dibs -n '__dibs_admin sensor' -a 'pause resume'
+complete -c dibs -n '__dibs_admin import' -F -a 'canhazgpu gpulocker'
+complete -c dibs -n '__dibs_admin import' -l redis -x -a 'localhost:6379' -d 'Where canhazgpu keeps its state'
+complete -c dibs -n '__dibs_admin import' -l db -x -d 'In which database of that Redis'
+complete -c dibs -n '__dibs_admin import' -l dry-run -d 'Only say what would be imported'

@@ -83,3 +83,4 @@ enum client_exit verb_admin_undrain(struct cli *cli);
 enum client_exit verb_admin_release(struct cli *cli);
 enum client_exit verb_admin_guard(struct cli *cli);
 enum client_exit verb_admin_sensor(struct cli *cli);
+enum client_exit verb_admin_import(struct cli *cli);

@@ -79,6 +79,9 @@ const struct option options[OPT_MAX] = {
 	[OPT_DAYS] = { 0, "days", "N", "the last days (30)" },
 	[OPT_BY] = { 0, "by", "WHAT", "a row for each user, group, gpu, type or kind" },
 	[OPT_CSV] = { 0, "csv", NULL, "for spreadsheets" },
+	[OPT_REDIS] = { 0, "redis", "HOST:PORT", "where canhazgpu keeps its state" },
+	[OPT_DB] = { 0, "db", "N", "in which database of that Redis (0)" },
+	[OPT_DRY_RUN] = { 0, "dry-run", NULL, "only say what would be imported" },
 };
 
 bool verb_takes(const struct verb *verb, enum opt opt)

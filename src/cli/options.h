@@ -75,6 +75,9 @@ enum opt {
 	OPT_DAYS,
 	OPT_BY,
 	OPT_CSV,
+	OPT_REDIS, /* to OPT_DRY_RUN: of admin import canhazgpu */
+	OPT_DB,
+	OPT_DRY_RUN,
 	OPT_MAX,
 };
 

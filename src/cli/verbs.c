@@ -38,6 +38,13 @@ static const struct verb admin_verbs[] = {
 		"be\n"
 		"reset; no lease starts until it is resumed.",
 		.min_words = 1, .max_words = 1, .run = verb_admin_sensor },
+	{ "import", "canhazgpu --redis HOST:PORT | gpulocker FILE",
+		"Take over what another tool left behind",
+		"canhazgpu: its reservations become holds, and its history is that of dibs, too; in\n"
+		"Redis nothing is changed. May be repeated: what was imported is known. gpulocker: its\n"
+		".env is printed as a dibs.conf; nothing else is done.",
+		OPT_BIT(OPT_REDIS) | OPT_BIT(OPT_DB) | OPT_BIT(OPT_DRY_RUN), 1, 2,
+		.run = verb_admin_import },
 	{ 0 },
 };
 
@@ -114,7 +121,7 @@ const struct verb verbs[] = {
 		OPT_BIT(OPT_DAYS) | OPT_BIT(OPT_SINCE) | OPT_BIT(OPT_UNTIL) | OPT_BIT(OPT_BY) |
 			OPT_BIT(OPT_CSV) | OPT_BIT(OPT_JSON),
 		.run = verb_report },
-	{ "admin", "COMMAND", "For administrators: guard, drain, release, sensor",
+	{ "admin", "COMMAND", "For administrators: guard, drain, release, sensor, import",
 		.verbs = admin_verbs },
 	{ "doctor", "", "Say what is wrong on this host, and what mends it", NULL,
 		OPT_BIT(OPT_JSON), .run = verb_doctor },
