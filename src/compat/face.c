@@ -4,8 +4,12 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "compat/canhazgpu.h"
+
 /* To a NULL name. */
 static const struct face faces[] = {
+	{ "canhazgpu", canhazgpu_main },
+	{ "chg", canhazgpu_main },
 	{ 0 },
 };
 
