@@ -13,8 +13,8 @@ import pytest
 from harness import Daemon
 
 BUILD = Path(os.environ["DIBS_BUILD"]).resolve()
-PAGES = {"dibs.1": "man1", "dibs.conf.5": "man5", "dibs-exec.8": "man8", "dibs-sensor.8": "man8", "dibsd.8": "man8",
-         "org.dibs.7": "man7"}
+PAGES = {"canhazgpu.1": "man1", "dibs.1": "man1", "dibs.conf.5": "man5", "dibs-exec.8": "man8", "dibs-sensor.8": "man8",
+         "dibsd.8": "man8", "org.dibs.7": "man7"}
 
 
 def run(*command, **options):
@@ -67,19 +67,25 @@ def tree(base_directory):
 def test_everything_is_where_it_belongs(tree):
     programs = {tree.place("bindir", "dibs"), tree.place("sbindir", "dibsd"),
                 tree.place("libexecdir", "dibs", "dibs-sensor"), tree.place("libexecdir", "dibs", "dibs-exec")}
+    links = {
+        tree.place("bindir", "canhazgpu"): "dibs", tree.place("bindir", "chg"): "dibs",
+        tree.place("datadir", "bash-completion/completions/chg"): "canhazgpu",
+    }
     others = {
         tree.lib("systemd/system/dibs-exec.socket"), tree.lib("systemd/system/dibs-exec.service"),
         tree.place("sysconfdir", "pam.d/dibs"),
         tree.lib("systemd/system/dibsd.service"), tree.lib("sysusers.d/dibs.conf"), tree.lib("tmpfiles.d/dibs.conf"),
         tree.place("datadir", "doc/dibs/dibs.conf"),
         tree.place("datadir", "bash-completion/completions/dibs"),
+        tree.place("datadir", "bash-completion/completions/canhazgpu"),
         tree.place("datadir", "zsh/site-functions/_dibs"),
         tree.place("datadir", "fish/vendor_completions.d/dibs.fish"),
         *(tree.place("mandir", section, page) for page, section in PAGES.items()),
     }
     installed = {path for path in tree.root.rglob("*") if not path.is_dir()}
-    assert installed == programs | others
-    for path in installed:
+    assert installed == programs | others | set(links)
+    assert {path: os.readlink(path) for path in links} == links
+    for path in programs | others:
         mode = path.lstat().st_mode
         assert oct(mode) == ("0o100755" if path in programs else "0o100644"), path
 
