@@ -27,9 +27,7 @@
 #define IDLE_HOURS_DEFAULT      24
 #define IDLE_HOURS_DEFAULT_FORK 2
 
-#define EARLIER                                                                    \
-	"a hold of dibs ends when it says, not hours later; 'dibs extend' is for " \
-	"before"
+#define EARLIER   "a hold ends when it says, not hours later; 'dibs extend' is for before"
 #define AT_ONCE   "dibs acts when a time has come and does not look every few hours"
 #define NO_WEB    "dibs has no web page of its own yet; 'dibs status --watch' shows GPUs and leases"
 #define NO_DISKS  "dibs does not look at disks"
@@ -238,12 +236,9 @@ static void put_idle(FILE *out, const struct plan *plan)
 static void put_guard(FILE *out)
 {
 	fputs("\n[guard]\n"
-	      "# GPULocker gives /dev/nvidiaN to who has a reservation, and to nobody else; this "
-	      "does "
-	      "the same. Take its ACLs\n"
-	      "# away first (setfacl -b /dev/nvidia[0-9]*). 'dibs selftest' proves that it holds "
-	      "on "
-	      "this machine.\n"
+	      "# GPULocker gives /dev/nvidiaN to who has a reservation alone; this does the same.\n"
+	      "# Undo what it did: setfacl -b /dev/nvidia[0-9]*; chmod 666 /dev/nvidia[0-9]*\n"
+	      "# 'dibs selftest' proves that the guard holds on this machine.\n"
 	      "mode = deny\n",
 		out);
 }

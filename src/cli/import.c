@@ -61,17 +61,14 @@ static enum client_exit import_gpulocker(struct cli *cli)
 			"which file? dibs admin import gpulocker .env > /etc/dibs/dibs.conf");
 	for (enum opt opt = OPT_REDIS; opt <= OPT_DRY_RUN; opt++)
 		if (cli_value(cli, opt))
-			return complain(EXIT_INVALID,
-				"--%s is for canhazgpu; this prints and "
-				"changes nothing",
+			return complain(EXIT_INVALID, "--%s is for canhazgpu; this only prints",
 				options[opt].name);
 	if (env_file_read(path, &env, &err) < 0 ||
 		gpulocker_write(&env, path, group, stdout, &n, &err) < 0)
 		return complain_error(cli, EXIT_INVALID, &err);
 	complain(EXIT_OK,
-		"of %zu settings, %u are taken over, %u have no counterpart (%u of them "
-		"secrets, "
-		"which are not shown), %u are unknown; the comments say more",
+		"%zu settings: %u taken over, %u without a counterpart (%u of them secrets, "
+		"not shown), %u unknown; the comments say more",
 		env.n, n.taken, n.other, n.secret, n.unknown);
 	if (env_file_find(&env, "PRIVILEGED_USERS") && !group)
 		complain(EXIT_OK,

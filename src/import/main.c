@@ -60,6 +60,11 @@ static void print_left(struct cli *cli, const struct plan *plan)
 	print_reasons(&plan->waiting);
 }
 
+static const char *plural(int64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 static void print_skipped(const struct plan *plan)
 {
 	printf("%zu skipped%s\n", plan->skipped.total, plan->skipped.total ? ":" : "");
@@ -70,7 +75,8 @@ static enum client_exit show(struct cli *cli, struct plan *plan)
 {
 	print_holds(plan);
 	print_left(cli, plan);
-	printf("%zu holds and %zu records would be imported, ", plan->holds.n, plan->history.n);
+	printf("%zu hold%s and %zu record%s would be imported, ", plan->holds.n,
+		plural((int64_t)plan->holds.n), plan->history.n, plural((int64_t)plan->history.n));
 	print_skipped(plan);
 	return EXIT_OK;
 }
@@ -84,8 +90,8 @@ static enum client_exit import(struct cli *cli, struct plan *plan)
 	if (exit != EXIT_OK)
 		return exit;
 	print_left(cli, plan);
-	printf("%" PRId64 " holds and %" PRId64 " records imported, %" PRId64 " known already, ",
-		sent.holds, sent.history, sent.known);
+	printf("%" PRId64 " hold%s and %" PRId64 " record%s imported, %" PRId64 " known already, ",
+		sent.holds, plural(sent.holds), sent.history, plural(sent.history), sent.known);
 	print_skipped(plan);
 	return EXIT_OK;
 }

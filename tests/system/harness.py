@@ -378,7 +378,8 @@ def install_programs(build, directory):
     """Copies of the programs where every test user can run them, laid out as in the build tree."""
     programs = {}
     for name, source in {"dibsd": "src/daemon/dibsd", "dibs": "src/cli/dibs", "sensor": "src/sensor/dibs-sensor",
-                         "exec": "src/exec/dibs-exec", "gpujob": "tests/fakes/gpujob"}.items():
+                         "exec": "src/exec/dibs-exec", "import": "src/import/dibs-import-canhazgpu",
+                         "gpujob": "tests/fakes/gpujob"}.items():
         target = directory / source
         target.parent.mkdir(parents=True, exist_ok=True)
         if (build / source).exists():
