@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/parse.h"
+#include "dibs-config.h"
 #include "import/collect.h"
 #include "import/send.h"
 
@@ -118,6 +119,8 @@ int main(int argc, char **argv)
 	enum client_exit exit;
 
 	setlocale(LC_CTYPE, "");
+	if (argc == 2 && strcmp(argv[1], "--version") == 0)
+		return puts("dibs-import-canhazgpu " DIBS_VERSION) == EOF;
 	if (argc < 4 || argc > 5 ||
 		(strcmp(argv[1], "show") != 0 && strcmp(argv[1], "import") != 0))
 		return (int)complain(EXIT_INVALID, "start it with: dibs admin import canhazgpu");

@@ -66,7 +66,8 @@ def tree(base_directory):
 
 def test_everything_is_where_it_belongs(tree):
     programs = {tree.place("bindir", "dibs"), tree.place("sbindir", "dibsd"),
-                tree.place("libexecdir", "dibs", "dibs-sensor"), tree.place("libexecdir", "dibs", "dibs-exec")}
+                tree.place("libexecdir", "dibs", "dibs-sensor"), tree.place("libexecdir", "dibs", "dibs-exec"),
+                tree.place("libexecdir", "dibs", "dibs-import-canhazgpu")}
     links = {
         tree.place("bindir", "canhazgpu"): "dibs", tree.place("bindir", "chg"): "dibs",
         tree.place("datadir", "bash-completion/completions/chg"): "canhazgpu",
@@ -92,7 +93,8 @@ def test_everything_is_where_it_belongs(tree):
 
 def test_the_programs_know_their_version(tree):
     for program in (tree.place("bindir", "dibs"), tree.place("sbindir", "dibsd"),
-                    tree.place("libexecdir", "dibs", "dibs-sensor"), tree.place("libexecdir", "dibs", "dibs-exec")):
+                    tree.place("libexecdir", "dibs", "dibs-sensor"), tree.place("libexecdir", "dibs", "dibs-exec"),
+                    tree.place("libexecdir", "dibs", "dibs-import-canhazgpu")):
         assert run(program, "--version").stdout == f"{program.name} {tree.version}\n"
 
 
