@@ -5,11 +5,15 @@
 #include <string.h>
 
 #include "compat/canhazgpu.h"
+#include "compat/mgpu.h"
 
 /* To a NULL name. */
 static const struct face faces[] = {
 	{ "canhazgpu", canhazgpu_main },
 	{ "chg", canhazgpu_main },
+	{ "mgpu_srun", mgpu_srun },
+	{ "mgpu_queue", mgpu_queue },
+	{ "mgpu_cancel", mgpu_cancel },
 	{ 0 },
 };
 
