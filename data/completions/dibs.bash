@@ -125,7 +125,8 @@ _dibs() {
 			"admin guard") word='off watch deny configured' ;;
 			"admin sensor") word='pause resume' ;;
 			"admin import")
-				((words == 0)) && word='canhazgpu gpulocker' || compopt -o default
+				((words)) || word='canhazgpu gpulocker'
+				((words == 0)) || compopt -o default
 				;;
 			*) word='' ;;
 			esac
