@@ -125,8 +125,12 @@ _dibs() {
 			"admin guard") word='off watch deny configured' ;;
 			"admin sensor") word='pause resume' ;;
 			"admin import")
-				((words)) || word='canhazgpu gpulocker'
-				((words == 0)) || compopt -o default
+				if ((words == 0)); then
+					word='canhazgpu gpulocker'
+				else
+					word=''
+					compopt -o default
+				fi
 				;;
 			*) word='' ;;
 			esac
