@@ -162,6 +162,18 @@ static void put_in_use(const struct look *look, json_t *object, json_t *gpu, jso
 		put_time(object, "expiry_time", until_us);
 }
 
+/* "python3" of "/usr/bin/python3 train.py", and of "[python3]", which is all that is known of some.
+ */
+static void program_name(char *dst, size_t size, const char *command)
+{
+	const char *end = command + strcspn(command, " "), *name = command;
+
+	for (const char *s = command; s < end; s++)
+		if (*s == '/' || *s == '[')
+			name = s + 1;
+	snprintf(dst, size, "%.*s", (int)strcspn(name, " ]"), name);
+}
+
 /* "PID 12345 (python3), PID 67890 (jupyter) and 2 more" */
 static char *processes_text(json_t *gpu)
 {
@@ -175,10 +187,9 @@ static char *processes_text(json_t *gpu)
 
 		if (!is_counted(process) || n == NAMES_SHOWN)
 			continue;
-		snprintf(name, sizeof(name), "%.*s", (int)strcspn(command, " "), command);
+		program_name(name, sizeof(name), command);
 		snprintf(text + used, sizeof(text) - used, "%sPID %" PRId64 " (%s)",
-			n++ ? ", " : "", wire_int(process, "pid", 0),
-			strrchr(name, '/') ? strrchr(name, '/') + 1 : name);
+			n++ ? ", " : "", wire_int(process, "pid", 0), name);
 	}
 	text_sanitize(text); /* a character may have been cut */
 	return all > n ? text_format("%s and %zu more", text, all - n) : strdup(text);

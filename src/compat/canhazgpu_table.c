@@ -15,6 +15,7 @@
 #include "compat/canhazgpu.h"
 
 #define COLUMNS_MAX 9
+#define SHORT       8 /* columns; less says nothing */
 
 /* What the original colours; "" is the end of all. */
 #define GREEN_BOLD  "\033[32;1m"
@@ -143,21 +144,28 @@ static void shorten(struct grid *grid, unsigned column, size_t to)
 	}
 }
 
-/* drop: titles of the columns that go first; to a NULL. */
+/* drop: titles of the columns that go first; to a NULL. Then the last ones are cut, or go, too. */
 static void fit(struct grid *grid, const char *const *drop, bool *hidden, size_t *widths)
 {
 	size_t room = grid->term->tty ? grid->term->width : 0, sum = measure(grid, hidden, widths);
 	unsigned last = grid->n_columns - 1;
 
-	for (; room && sum > room && *drop; drop++) {
+	if (!room)
+		return;
+	for (; sum - widths[last] + MIN(widths[last], SHORT) > room && *drop; drop++) {
 		for (unsigned c = 0; c < grid->n_columns; c++)
 			hidden[c] |= strcmp(text_at(grid, 0, c), *drop) == 0;
 		sum = measure(grid, hidden, widths);
 	}
-	if (!room || sum <= room)
-		return;
-	shorten(grid, last, widths[last] > sum - room + 4 ? widths[last] - (sum - room) : 4);
-	measure(grid, hidden, widths);
+	for (; sum > room && last > 0; last--) {
+		if (hidden[last])
+			continue;
+		if (widths[last] >= sum - room + SHORT)
+			shorten(grid, last, widths[last] - (sum - room));
+		else
+			hidden[last] = true;
+		sum = measure(grid, hidden, widths);
+	}
 }
 
 static void draw_box(FILE *out, const struct grid *grid, const struct box *box, size_t width)

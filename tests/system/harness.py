@@ -232,7 +232,7 @@ class Daemon:
         options.setdefault("stderr", subprocess.PIPE)
         options.setdefault("stdin", subprocess.DEVNULL)
         process = subprocess.Popen(
-            [str(self.programs["dibs"]), *map(str, arguments)],
+            [str(self.programs[options.pop("program", "dibs")]), *map(str, arguments)],
             env=self.client_environment(env), preexec_fn=options.pop("preexec_fn", None) or demote(user), bufsize=0,
             cwd=options.pop("cwd", "/"), **options,
         )
@@ -385,6 +385,9 @@ def install_programs(build, directory):
         if (build / source).exists():
             shutil.copy2(build / source, target)
         programs[name] = target
+    for name in ("canhazgpu", "chg"):  # faces
+        programs[name] = programs["dibs"].with_name(name)
+        programs[name].symlink_to("dibs")
     for library in (build / "tests/fakes").glob("**/libnvidia-ml.so*"):
         if library.is_file():
             target = directory / library.relative_to(build)

@@ -5,10 +5,9 @@ The numbers are those of the list of its proved failure modes. These cannot exis
 
  5  busy GPUs looked up before the lock is taken: one process decides, on what it knows at that moment
 23  any user can write the database: it is a file of the daemon's; test_bug_23 checks its permissions
-24  holds in another's name that their maker cannot release: a hold is always of the uid that asked
-26  options smuggled into ssh by the web server: there is neither
 27  HTML of users in web pages: there are none
-28  wrong sums in the report: there is none yet
+
+24 (holds in another's name), 26 (options smuggled into ssh) and 28 (wrong sums in the report) are in test_canhazgpu_face.py.
 """
 
 import os
