@@ -23,7 +23,8 @@ struct method {
 
 extern const struct method api_lease_methods[], api_admin_methods[], api_request_methods[],
 	api_status_methods[], api_transfer_methods[], api_submit_methods[], api_job_methods[],
-	api_wait_methods[], api_report_methods[]; /* each ends with a NULL name */
+	api_wait_methods[], api_report_methods[], api_events_methods[],
+	api_import_methods[]; /* each ends with a NULL name */
 
 /* From a frame to the handler of its method. */
 void dispatch(struct manager *m, struct connection *c, const char *text, size_t size);
@@ -46,6 +47,9 @@ json_t *api_view_request(const struct manager *m, const struct lease *lease, siz
 
 /* The reply of GetStatus, whole: the caller frees. NULL without memory. */
 char *api_status(const struct manager *m, bool continues);
+
+/* Sends the lines of the journal that are new to a connection that follows it. */
+void api_events_push(struct manager *m, struct connection *c);
 
 /* Sends the present state of a request to its client: waiting (with what is in the way) or granted.
  */

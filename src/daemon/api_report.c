@@ -58,9 +58,9 @@ static json_t *view_row(const struct report_row *row)
 {
 	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "key", row->key, "leases",
 		(json_int_t)row->leases, "held_us", (json_int_t)row->held_us, "used_us",
-		(json_int_t)row->used_us, "idle_us", (json_int_t)(row->held_us - row->used_us),
-		"waited_median_us", known(row->waited_median_us), "waited_95_us",
-		known(row->waited_95_us));
+		(json_int_t)row->used_us, "idle_us",
+		(json_int_t)(row->held_us - row->used_us - row->unknown_us), "waited_median_us",
+		known(row->waited_median_us), "waited_95_us", known(row->waited_95_us));
 }
 
 static int add(const struct usage *usage, void *userdata)

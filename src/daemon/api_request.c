@@ -27,7 +27,7 @@ struct request_parameters {
 	const char *kind;
 	int64_t count, min_memory_mib, duration_us, wait_us;
 	char *gpus, *types;
-	bool force;
+	bool force, with_process;
 	json_t *adopt;
 	const char *note, *command;
 };
@@ -42,6 +42,7 @@ static const struct field request_fields[] = {
 	{ "duration_us", FIELD_INT, AT(duration_us), .min = 1, .max = DURATION_MAX_US },
 	{ "wait_us", FIELD_INT, AT(wait_us), .max = DURATION_MAX_US },
 	{ "force", FIELD_BOOL, AT(force) },
+	{ "with_process", FIELD_BOOL, AT(with_process) },
 	{ "adopt", FIELD_INTS, AT(adopt), .min = 1, .max = INT32_MAX },
 	{ "note", FIELD_STRING, AT(note), .max = REQUEST_NOTE_MAX },
 	{ "command", FIELD_STRING, AT(command), .max = REQUEST_COMMAND_MAX },
@@ -67,9 +68,10 @@ static int fill_request(const struct manager *m, const struct request_parameters
 {
 	request->count = (unsigned)p->count;
 	request->min_memory_mib = (uint64_t)p->min_memory_mib;
-	request->duration_us = p->duration_us       ? p->duration_us
-			       : kind == LEASE_HOLD ? m->config->default_hold_us
-						    : TIME_NEVER;
+	request->duration_us = p->duration_us                           ? p->duration_us
+			       : kind == LEASE_HOLD && !p->with_process ? m->config->default_hold_us
+									: TIME_NEVER;
+	request->bound = p->with_process ? BOUND_PROCESS : BOUND_NOT;
 	request->wait_us = p->wait_us < 0 ? TIME_NEVER : p->wait_us;
 	request->force = p->force;
 	if (copy_text(p->types, &request->types) < 0 || copy_text(p->note, &request->note) < 0 ||
@@ -84,7 +86,7 @@ static struct verdict check_process(
 {
 	if (connection_process(c, &lease->start_ticks) >= 0)
 		lease->pid = c->pid;
-	else if (lease->kind == LEASE_RUN)
+	else if (lease->kind == LEASE_RUN || lease->request.bound != BOUND_NOT)
 		return verdict_make(VERDICT_REFUSED, "request.no-process",
 			"the calling process cannot be seen by dibsd, or is not yours (it ended, "
 			"lives in another pid namespace, or became another user)");

@@ -110,6 +110,24 @@ void batch_forget_spec(struct manager *m, int64_t id)
 	kick(m);
 }
 
+void batch_usage(struct manager *m, const struct usage *usage)
+{
+	changes_add_usage(&m->batch->changes, usage);
+	kick(m);
+}
+
+void batch_import(struct manager *m, const char *origin, int64_t lease)
+{
+	changes_add_import(&m->batch->changes, origin, lease);
+	kick(m);
+}
+
+bool batch_has_import(const struct manager *m, const char *origin)
+{
+	return changes_have_import(&m->batch->changes, origin) ||
+	       (m->batch->settled && changes_have_import(m->batch->settled, origin));
+}
+
 void batch_want_pass(struct manager *m)
 {
 	m->batch->want_pass = true;
@@ -238,6 +256,11 @@ static int persist(struct manager *m, const struct changes *changes, struct erro
 		r = ops->put_gpu(m->store, &m->pool->gpus[changes->gpus[i].slot], err);
 	for (size_t i = 0; r >= 0 && i < changes->n_events; i++)
 		r = ops->add_event(m->store, &changes->events[i], err);
+	for (size_t i = 0; r >= 0 && i < changes->n_usages; i++)
+		r = ops->add_usage(m->store, &changes->usages[i], err);
+	for (size_t i = 0; r >= 0 && i < changes->n_imports; i++)
+		r = ops->put_import(
+			m->store, changes->imports[i].origin, changes->imports[i].lease, err);
 	for (size_t i = 0; r >= 0 && i < changes->n_specs; i++)
 		r = ops->forget_spec(m->store, changes->specs[i], err);
 	if (r >= 0)
@@ -279,6 +302,10 @@ static void undo(struct manager *m, struct changes *changes, const struct error 
 		watch->touched = false;
 		if (watch->stored) {
 			lease_change_undo(&changes->leases[i]);
+			if (lease->state == LEASE_ENDED) { /* a record that was taken over */
+				watch_free(lease);
+				continue;
+			}
 			lease->attached = lease->job || watch->connection != NULL;
 			if (lease->job)
 				job_undone(lease);

@@ -12,6 +12,7 @@
 
 #include "daemon/manager.h"
 #include "model/event.h"
+#include "model/usage.h"
 #include "model/verdict.h"
 
 struct connection;
@@ -36,6 +37,13 @@ void batch_event_at(struct manager *m, int64_t at_us, enum event_kind kind, int6
 
 /* The command of a job is not needed any more. */
 void batch_forget_spec(struct manager *m, int64_t id);
+
+/* A line of the account of a lease that ended elsewhere; and what its record was called there. */
+void batch_usage(struct manager *m, const struct usage *usage);
+void batch_import(struct manager *m, const char *origin, int64_t lease);
+
+/* Is a record of that name about to be stored? */
+bool batch_has_import(const struct manager *m, const char *origin);
 
 /* Something changed that may let a waiting lease start. */
 void batch_want_pass(struct manager *m);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/macro.h"
+#include "base/text.h"
 
 static _Noreturn void no_memory(void)
 {
@@ -49,6 +50,8 @@ void changes_clear(struct changes *changes)
 	free(changes->events);
 	free(changes->replies);
 	free(changes->specs);
+	free(changes->usages);
+	free(changes->imports);
 	*changes = (struct changes){ 0 };
 }
 
@@ -88,6 +91,27 @@ void changes_add_reply(struct changes *changes, struct reply reply)
 void changes_add_spec(struct changes *changes, int64_t id)
 {
 	*GROW(changes, specs) = id;
+}
+
+void changes_add_usage(struct changes *changes, const struct usage *usage)
+{
+	*GROW(changes, usages) = *usage;
+}
+
+void changes_add_import(struct changes *changes, const char *origin, int64_t lease)
+{
+	struct import_change *import = GROW(changes, imports);
+
+	text_copy(import->origin, sizeof(import->origin), origin);
+	import->lease = lease;
+}
+
+bool changes_have_import(const struct changes *changes, const char *origin)
+{
+	for (size_t i = 0; i < changes->n_imports; i++)
+		if (strcmp(changes->imports[i].origin, origin) == 0)
+			return true;
+	return false;
 }
 
 void lease_change_undo(struct lease_change *change)

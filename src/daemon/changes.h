@@ -9,6 +9,8 @@
 
 #include "model/event.h"
 #include "model/pool.h"
+#include "model/usage.h"
+#include "store/store.h"
 
 struct connection;
 
@@ -30,13 +32,20 @@ struct reply {
 	bool final;
 };
 
+struct import_change {
+	char origin[ORIGIN_MAX + 1];
+	int64_t lease;
+};
+
 struct changes {
 	struct lease_change *leases;
 	struct gpu_change *gpus;
 	struct event *events;
 	struct reply *replies;
 	int64_t *specs; /* to be forgotten */
-	size_t n_specs, allocated_specs;
+	struct usage *usages;
+	struct import_change *imports;
+	size_t n_specs, allocated_specs, n_usages, allocated_usages, n_imports, allocated_imports;
 	size_t n_leases, n_gpus, n_events, n_replies;
 	size_t allocated_leases, allocated_gpus, allocated_events, allocated_replies;
 };
@@ -56,6 +65,9 @@ void changes_add_gpu(struct changes *changes, unsigned slot, const struct gpu *g
 struct event *changes_add_event(struct changes *changes);
 void changes_add_reply(struct changes *changes, struct reply reply);
 void changes_add_spec(struct changes *changes, int64_t id);
+void changes_add_usage(struct changes *changes, const struct usage *usage);
+void changes_add_import(struct changes *changes, const char *origin, int64_t lease);
+bool changes_have_import(const struct changes *changes, const char *origin);
 
 /* Puts back what was before, of a lease all that is stored; of a GPU decisions and history. */
 void lease_change_undo(struct lease_change *change);

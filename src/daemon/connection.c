@@ -139,7 +139,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
 	ssize_t n;
 
 	if (revents & EPOLLOUT) {
-		if (c->watches_status) /* it missed what changed while it did not read */
+		if (connection_follows(c)) /* it missed what changed while it did not read */
 			server_push_soon(c->server);
 		on_writable(c);
 		return 0;
@@ -162,7 +162,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
 		connection_next_call(c);
 		return 0;
 	}
-	if (revents == EPOLLRDHUP && c->busy && !c->lease && !c->watches_status) {
+	if (revents == EPOLLRDHUP && c->busy && !c->lease && !connection_follows(c)) {
 		/* It will send no more, but still reads: its answer is on the way. */
 		c->closing = true;
 		update_io(c, false);

@@ -29,7 +29,9 @@ struct connection {
 	struct lease *lease; /* borrowed; that it waits for; watch->connection points back */
 	struct waits *waits; /* owned; leases whose end it waits for, see wait.h; or NULL */
 	bool watches_status; /* gets GetStatus again when something changes */
-	bool closing;        /* close once everything is written */
+	bool follows_events; /* gets Events again when there are new ones */
+	int64_t event_after, event_lease; /* of those: after which line, of which lease (0: all) */
+	bool closing;                     /* close once everything is written */
 };
 
 /* Takes over fd on success. rank: the higher, the later it gets its turn. */
@@ -42,6 +44,12 @@ void connection_attach(struct connection *c, struct lease *lease);
 
 /* It waits for its lease no more, which goes on without it. */
 void connection_detach(struct connection *c);
+
+/* Its call never ends: it is told when something changes. */
+static inline bool connection_follows(const struct connection *c)
+{
+	return c->watches_status || c->follows_events;
+}
 
 /* Bytes written for it that it has not read. */
 size_t connection_unread(const struct connection *c);

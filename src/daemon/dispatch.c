@@ -51,7 +51,8 @@ static const struct method *find_method(const char *name)
 {
 	static const struct method *const tables[] = { api_status_methods, api_request_methods,
 		api_lease_methods, api_transfer_methods, api_admin_methods, api_submit_methods,
-		api_job_methods, api_wait_methods, api_report_methods };
+		api_job_methods, api_wait_methods, api_report_methods, api_events_methods,
+		api_import_methods };
 
 	for (size_t i = 0; i < ELEMENTSOF(tables); i++)
 		for (const struct method *method = tables[i]; method->name; method++)

@@ -379,7 +379,8 @@ int lifecycle_reconcile(struct manager *m)
 			continue;
 		if (lease->state == LEASE_WAITING)
 			reconcile_waiting(m, lease);
-		else if (lease->kind == LEASE_RUN && lease_holds(lease))
+		else if ((lease->kind == LEASE_RUN || lease->request.bound != BOUND_NOT) &&
+			 lease_holds(lease))
 			reconcile_run(m, lease);
 	}
 	job_reconcile_all(m);

@@ -144,7 +144,7 @@ void server_push_soon(struct server *server)
 	int enabled = SD_EVENT_OFF;
 
 	LIST_FOREACH (c, &server->connections, link)
-		if (c->watches_status)
+		if (connection_follows(c))
 			break;
 	if (!c || sd_event_source_get_enabled(server->status_timer, &enabled) != 0)
 		return;
@@ -165,9 +165,12 @@ static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdat
 	}
 	for (c = LIST_FIRST(&server->connections); c; c = next) {
 		next = LIST_NEXT(c, link);
-		if (!c->watches_status || connection_unread(c) > 0)
+		if (connection_unread(c) > 0)
 			continue; /* who has not read the last one gets none on top of it */
-		connection_send(c, server_status(server, true), false);
+		if (c->follows_events)
+			api_events_push(server->manager, c);
+		else if (c->watches_status)
+			connection_send(c, server_status(server, true), false);
 	}
 	server->status_pushed_us = clock_monotonic_ms() * USEC_PER_MSEC;
 	server->status_pause_us = MAX(STATUS_PUSH_US, STATUS_SHARE * (clock_cpu() - begin_us));

@@ -236,7 +236,7 @@ void watch_check(struct lease *lease)
 
 	if (lease->job)
 		job_look(watch->manager, lease);
-	if (!lease_holds(lease) || lease->kind != LEASE_RUN)
+	if (!lease_holds(lease) || (lease->kind != LEASE_RUN && lease->request.bound == BOUND_NOT))
 		return;
 	watch_leader(lease);
 	if (!watch->leader_ended)

@@ -30,6 +30,7 @@ static const char *const kinds[EVENT_KIND_MAX] = {
 	[EVENT_SUSPENDED] = "suspended",
 	[EVENT_SIGNALLED] = "signalled",
 	[EVENT_OVERUSE] = "overuse",
+	[EVENT_IMPORTED] = "imported",
 	[EVENT_RECOVERED] = "recovered",
 };
 DEFINE_STRTAB(event_kind, enum event_kind, kinds)

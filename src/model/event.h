@@ -36,6 +36,7 @@ enum event_kind {
 	EVENT_SUSPENDED, /* a job was frozen without its GPUs */
 	EVENT_SIGNALLED, /* its processes were sent a signal */
 	EVENT_OVERUSE,   /* who uses more than its share of a GPU was warned */
+	EVENT_IMPORTED,  /* what another tool knew was taken over */
 	EVENT_RECOVERED, /* the store, after it could not be written for a while */
 	EVENT_KIND_MAX,
 	EVENT_KIND_INVALID = -22,

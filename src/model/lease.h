@@ -84,7 +84,7 @@ struct lease {
 	int64_t ended_us;      /* 0 = not yet */
 
 	/* The process that asked; for a run the leader of its processes, for a job its supervisor
-	 * (0 = has none yet). */
+	 * (0 = has none yet), for a hold that is bound what it ends with. */
 	pid_t pid;
 	uint64_t start_ticks; /* field 22 of /proc/PID/stat */
 	char *cgroup; /* absolute path of the cgroup of a run or job; owned; NULL = only the leader

@@ -4,6 +4,15 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/strtab.h"
+
+static const char *const bounds[BOUND_MAX] = {
+	[BOUND_NOT] = "not",
+	[BOUND_PROCESS] = "process",
+	[BOUND_LOCK_FILE] = "lock-file",
+};
+DEFINE_STRTAB(request_bound, enum request_bound, bounds)
+
 void request_clear(struct request *request)
 {
 	free(request->gpus);

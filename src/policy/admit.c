@@ -379,6 +379,12 @@ static struct verdict check_time(
 	if (request->duration_us <= 0)
 		return verdict_make(VERDICT_INVALID, "request.no-time",
 			"the time asked for must be longer than 0s");
+	if (request->bound != BOUND_NOT && kind != LEASE_HOLD)
+		return verdict_make(VERDICT_INVALID, "request.bound-without-hold",
+			"only a hold can be bound to a process: a %s is bound to its own",
+			lease_kind_to_string(kind));
+	if (request->bound != BOUND_NOT && request->duration_us == TIME_NEVER)
+		return verdict_ok();
 	if (kind == LEASE_HOLD && request->duration_us > limits->max_hold_us)
 		return too_long(kind, request->duration_us, limits->max_hold_us);
 	if (kind == LEASE_JOB && request->duration_us > limits->max_job_us)

@@ -153,7 +153,9 @@ static int add_to(
 		return -ENOMEM;
 	line->row.leases += is_new;
 	line->row.held_us += held_us;
-	if (whole_us > 0)
+	if (usage->used_us == USAGE_UNKNOWN)
+		line->row.unknown_us += held_us;
+	else if (whole_us > 0)
 		line->row.used_us +=
 			(int64_t)((__int128)MIN(usage->used_us, whole_us) * held_us / whole_us);
 	return 0;

@@ -29,6 +29,7 @@ struct report_row {
 	char key[GPU_UUID_SIZE]; /* uid or gid as digits, UUID, model or kind; "" of the total */
 	int64_t leases;
 	int64_t held_us, used_us;
+	int64_t unknown_us; /* of what was held, nobody measured whether it was used */
 	int64_t waited_median_us, waited_95_us; /* of those who started; -1 = none did */
 };
 

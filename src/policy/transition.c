@@ -143,6 +143,11 @@ static struct verdict check_givable(const struct lease *lease, uid_t uid, int64_
 			"%s #%" PRId64 " belongs to the processes of its owner, only holds can be "
 			"given to others",
 			kind, lease->id);
+	if (lease->request.bound != BOUND_NOT)
+		return verdict_make(VERDICT_REFUSED, "lease.bound",
+			"%s #%" PRId64 " ends with process %d of its owner; it cannot be given to "
+			"others",
+			kind, lease->id, (int)lease->pid);
 	if (lease->state != LEASE_ACTIVE)
 		return verdict_make(VERDICT_REFUSED, "lease.not-active",
 			"%s #%" PRId64 " is %s, only an active one can be given to others", kind,

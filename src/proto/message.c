@@ -178,6 +178,20 @@ static int check_texts(const struct field *field, json_t *array, struct error *e
 	return 0;
 }
 
+static int check_objects(const struct field *field, json_t *array, struct error *err)
+{
+	size_t i;
+	json_t *value;
+
+	if (!json_is_array(array) || json_array_size(array) > (size_t)field->max)
+		return invalid(err, "'%s' must be an array of at most %" PRId64 " objects",
+			field->name, field->max);
+	json_array_foreach (array, i, value)
+		if (!json_is_object(value))
+			return invalid(err, "'%s' must be an array of objects", field->name);
+	return 0;
+}
+
 static int check(const struct field *field, json_t *value, struct error *err)
 {
 	switch (field->type) {
@@ -195,6 +209,8 @@ static int check(const struct field *field, json_t *value, struct error *err)
 		return check_ints(field, value, err);
 	case FIELD_TEXTS:
 		return check_texts(field, value, err);
+	case FIELD_OBJECTS:
+		return check_objects(field, value, err);
 	case FIELD_TYPE_MAX:
 		break;
 	}
@@ -239,6 +255,7 @@ static int store(const struct field *field, json_t *value, void *dst)
 		return *(char **)p ? 0 : -ENOMEM;
 	case FIELD_INTS:
 	case FIELD_TEXTS:
+	case FIELD_OBJECTS:
 		*(json_t **)p = value;
 		break;
 	case FIELD_TYPE_MAX:

@@ -31,6 +31,7 @@ enum field_type {
 			  a comma within one is refused */
 	FIELD_INTS,    /* json_t *, borrowed: an array of integers */
 	FIELD_TEXTS,   /* json_t *, borrowed: an array of any strings */
+	FIELD_OBJECTS, /* json_t *, borrowed: an array of objects, to be decoded one by one */
 	FIELD_TYPE_MAX,
 };
 
@@ -42,8 +43,8 @@ struct field {
 	bool required; /* absent and null are the same; an absent optional field leaves the struct
 			  alone */
 	int64_t min, max; /* FIELD_INT, and each of FIELD_INTS: value; FIELD_STRING: bytes;
-			     FIELD_STRINGS, FIELD_TEXTS: members. (What else is in a message, its
-			     limit bounds.) */
+			     FIELD_STRINGS, FIELD_TEXTS, FIELD_OBJECTS: members. (What else is in a
+			     message, its limit bounds.) */
 };
 
 /*

@@ -168,7 +168,7 @@ json_t *view_lease(
 
 	return json_pack(
 		"{s:I, s:s, s:s, s:I, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-		"s:o, s:o}",
+		"s:o, s:o, s:o}",
 		"id", (json_int_t)lease->id, "kind", lease_kind_to_string(lease->kind), "state",
 		lease_state_to_string(lease->state), "uid", (json_int_t)lease->uid, "gpus",
 		view_indices(pool, &lease->gpus), "count", (int)lease->request.count, "submitted",
@@ -181,7 +181,9 @@ json_t *view_lease(
 		"command", text_or_null(lease->request.command), "note",
 		text_or_null(lease->request.note), "position",
 		position ? json_integer((json_int_t)position) : json_null(), "share_mib",
-		share ? json_integer((json_int_t)share) : json_null(), "idle_since",
+		share ? json_integer((json_int_t)share) : json_null(), "with_process",
+		lease->request.bound != BOUND_NOT ? json_integer(lease->pid) : json_null(),
+		"idle_since",
 		lease_holds(lease) ? moment(lease->active_us, wall_offset_us) : json_null(),
 		"idle_release", moment(lease->idle_release_us, wall_offset_us), "job",
 		view_job(pool, lease, wall_offset_us));

@@ -142,6 +142,41 @@ static int get_override(
 	return 0;
 }
 
+static const struct import *find_origin(const struct memory *m, const char *origin)
+{
+	for (size_t i = 0; i < m->n_imports; i++)
+		if (strcmp(m->imports[i].origin, origin) == 0)
+			return &m->imports[i];
+	return NULL;
+}
+
+static int put_import(struct store *store, const char *origin, int64_t lease, struct error *err)
+{
+	struct memory *m = (struct memory *)store;
+	int r = memory_writable(m, err);
+
+	if (r < 0)
+		return r;
+	if (find_origin(m, origin)) {
+		m->failed = true;
+		return error_set(
+			err, -EEXIST, "store.import", "'%s' was taken over before", origin);
+	}
+	if (array_make_room(m->imports, m->n_imports, m->allocated_imports) < 0)
+		return memory_no_memory(m, err);
+	text_copy(m->imports[m->n_imports].origin, sizeof(m->imports->origin), origin);
+	m->imports[m->n_imports++].lease = lease;
+	return 0;
+}
+
+static int find_import(struct store *store, const char *origin, int64_t *ret_id, struct error *err)
+{
+	const struct import *import = find_origin((struct memory *)store, origin);
+
+	*ret_id = import ? import->lease : 0;
+	return 0;
+}
+
 static int put_mark(struct store *store, const struct clock_mark *mark, struct error *err)
 {
 	struct memory *m = (struct memory *)store;
@@ -178,6 +213,7 @@ static int begin(struct store *store, struct error *err)
 	m->open = true;
 	m->n_events_before = m->n_events;
 	m->n_usage_before = m->n_usage;
+	m->n_imports_before = m->n_imports;
 	m->mark_before = m->mark;
 	memcpy(m->overrides_before, m->overrides, sizeof(m->overrides));
 	return 0;
@@ -234,6 +270,7 @@ static void rollback(struct store *store)
 		undo(m, m->notes);
 	m->n_events = m->n_events_before;
 	m->n_usage = m->n_usage_before;
+	m->n_imports = m->n_imports_before;
 	m->mark = m->mark_before;
 	memcpy(m->overrides, m->overrides_before, sizeof(m->overrides));
 	m->open = m->failed = false;
@@ -288,6 +325,36 @@ static bool is_of(const struct event *event, int64_t lease)
 	return event->id != 0 && event->lease == lease;
 }
 
+/* A line that was deleted has the number 0. */
+static int last_event(struct store *store, int64_t *ret_id, struct error *err)
+{
+	const struct memory *m = (struct memory *)store;
+
+	*ret_id = 0;
+	for (size_t i = 0; i < m->n_events; i++)
+		*ret_id = MAX(*ret_id, m->events[i].id);
+	return 0;
+}
+
+static int events_after(struct store *store, int64_t after, int64_t lease, unsigned limit,
+	int (*fn)(const struct event *event, void *userdata), void *userdata, struct error *err)
+{
+	struct memory *m = (struct memory *)store;
+
+	for (size_t i = 0; i < m->n_events && limit > 0; i++) {
+		const struct event *event = &m->events[i];
+		int r;
+
+		if (event->id <= MAX(after, 0) || (lease && event->lease != lease))
+			continue;
+		limit--;
+		r = fn(event, userdata);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
 static int events_of_lease(struct store *store, int64_t id, unsigned limit,
 	int (*fn)(const struct event *event, void *userdata), void *userdata, struct error *err)
 {
@@ -316,6 +383,7 @@ static void close_memory(struct store *store)
 	pool_free(m->list);
 	free(m->events);
 	free(m->usage);
+	free(m->imports);
 	free(m);
 }
 
@@ -338,9 +406,13 @@ static const struct store_ops memory_ops = {
 	.forget_gpu = forget_gpu,
 	.put_override = put_override,
 	.get_override = get_override,
+	.put_import = put_import,
+	.find_import = find_import,
 	.put_mark = put_mark,
 	.add_event = add_event,
 	.get_lease = memory_get_lease,
+	.last_event = last_event,
+	.events_after = events_after,
 	.events_of_lease = events_of_lease,
 };
 

@@ -24,6 +24,11 @@ struct note {
 
 #define OVERRIDES_MAX 16
 
+struct import {
+	char origin[ORIGIN_MAX + 1];
+	int64_t lease;
+};
+
 struct override {
 	char name[32], value[64]; /* name empty: a free place */
 };
@@ -38,12 +43,14 @@ struct memory {
 	size_t n_events, allocated;
 	struct usage *usage; /* owned; lease 0: was deleted */
 	size_t n_usage, allocated_usage;
+	struct import *imports; /* owned */
+	size_t n_imports, allocated_imports;
 	struct clock_mark mark;
 	struct override overrides[OVERRIDES_MAX];
 
 	bool open, failed;  /* a transaction; a write in it failed */
 	struct note *notes; /* owned; the latest first */
-	size_t n_events_before, n_usage_before;
+	size_t n_events_before, n_usage_before, n_imports_before;
 	struct clock_mark mark_before;
 	struct override overrides_before[OVERRIDES_MAX];
 };

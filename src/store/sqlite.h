@@ -25,6 +25,8 @@ enum statement {
 	STATEMENT_PUT_SPEC,
 	STATEMENT_DROP_SPEC,
 	STATEMENT_DROP_LEASE,
+	STATEMENT_PUT_IMPORT,
+	STATEMENT_GET_IMPORT,
 	STATEMENT_PUT_GPU,
 	STATEMENT_DROP_GPU,
 	STATEMENT_PUT_OVERRIDE,
@@ -47,6 +49,9 @@ enum statement {
 	STATEMENT_GET_OVERRIDE,
 	STATEMENT_GET_MARK,
 	STATEMENT_GET_EVENTS,
+	STATEMENT_GET_EVENTS_AFTER,
+	STATEMENT_GET_EVENTS_OF_AFTER,
+	STATEMENT_GET_LAST_EVENT,
 	STATEMENT_GET_USAGE,
 	STATEMENT_GET_USAGE_AFTER,
 	STATEMENT_GET_LAST_USAGE,
@@ -133,11 +138,16 @@ int sqlite_put_override(
 	struct store *store, const char *name, const char *value, struct error *err);
 int sqlite_get_override(
 	struct store *store, const char *name, char *dst, size_t size, struct error *err);
+int sqlite_put_import(struct store *store, const char *origin, int64_t lease, struct error *err);
+int sqlite_find_import(struct store *store, const char *origin, int64_t *ret_id, struct error *err);
 int sqlite_put_mark(struct store *store, const struct clock_mark *mark, struct error *err);
 int sqlite_write_mark(struct sqlite *s, struct error *err);
 int sqlite_add_event(struct store *store, const struct event *event, struct error *err);
 int sqlite_load(struct store *store, struct pool *pool, int64_t *ret_next_id,
 	struct clock_mark *ret_mark, struct error *err);
+int sqlite_last_event(struct store *store, int64_t *ret_id, struct error *err);
+int sqlite_events_after(struct store *store, int64_t after, int64_t lease, unsigned limit,
+	int (*fn)(const struct event *event, void *userdata), void *userdata, struct error *err);
 int sqlite_events_of_lease(struct store *store, int64_t id, unsigned limit,
 	int (*fn)(const struct event *event, void *userdata), void *userdata, struct error *err);
 

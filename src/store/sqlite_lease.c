@@ -46,6 +46,7 @@ static void bind_lease(struct row *row, const struct lease *lease)
 	row_put_int(row, lease->turn);
 	row_put_int(row, lease->started_us);
 	row_put_int(row, (int64_t)request->share_mib);
+	row_put_text(row, request_bound_to_string(request->bound));
 }
 
 static void read_lease(struct row *row, struct lease *lease)
@@ -79,6 +80,7 @@ static void read_lease(struct row *row, struct lease *lease)
 	lease->turn = row_get_int(row);
 	lease->started_us = row_get_int(row);
 	request->share_mib = (uint64_t)row_get_int(row);
+	request->bound = row_get_enum(row, request_bound_from_string(row_get_text(row)));
 }
 
 /* As text between commas. */

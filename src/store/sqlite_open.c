@@ -18,7 +18,7 @@
 
 #define NAME "dibs.db"
 
-extern const char schema_0001[], schema_0002[];
+extern const char schema_0001[], schema_0002[], schema_0003[];
 
 static void disconnectp(struct sqlite **s)
 {
@@ -198,7 +198,7 @@ int sqlite_open(const char *directory, const char *const *steps, unsigned n_step
 
 int store_open_sqlite(const char *directory, struct store **ret, struct error *err)
 {
-	static const char *const steps[] = { schema_0001, schema_0002 };
+	static const char *const steps[] = { schema_0001, schema_0002, schema_0003 };
 
 	return sqlite_open(directory, steps, ELEMENTSOF(steps), ret, err);
 }

@@ -143,6 +143,33 @@ int sqlite_get_override(
 	return row_result(s, &row, "override", err);
 }
 
+/* What was taken over */
+
+int sqlite_put_import(struct store *store, const char *origin, int64_t lease, struct error *err)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	struct row row = row_of(s, STATEMENT_PUT_IMPORT);
+
+	row_put_text(&row, origin);
+	row_put_int(&row, lease);
+	return sqlite_write(s, STATEMENT_PUT_IMPORT, err);
+}
+
+int sqlite_find_import(struct store *store, const char *origin, int64_t *ret_id, struct error *err)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_IMPORT];
+	struct row bound = { .query = query }, row = { .query = query };
+	int r;
+
+	row_put_text(&bound, origin);
+	r = sqlite_next(s, query, err);
+	if (r < 0)
+		return r;
+	*ret_id = r > 0 ? row_get_int(&row) : 0;
+	return 0;
+}
+
 /* Clock and numbers */
 
 int sqlite_put_mark(struct store *store, const struct clock_mark *mark, struct error *err)
@@ -280,16 +307,24 @@ static void read_event(struct row *row, struct event *event)
 	text_copy(event->detail, sizeof(event->detail), row_get_text(row));
 }
 
-int sqlite_events_of_lease(struct store *store, int64_t id, unsigned limit,
-	int (*fn)(const struct event *event, void *userdata), void *userdata, struct error *err)
+int sqlite_last_event(struct store *store, int64_t *ret_id, struct error *err)
 {
 	struct sqlite *s = (struct sqlite *)store;
-	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_EVENTS];
-	struct row bound = { .query = query };
+	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_LAST_EVENT];
+	struct row row = { .query = query };
+	int r = sqlite_next(s, query, err);
+
+	if (r < 0)
+		return r;
+	*ret_id = r > 0 ? row_get_int(&row) : 0;
+	return 0;
+}
+
+static int read_events(struct sqlite *s, sqlite3_stmt *query,
+	int (*fn)(const struct event *event, void *userdata), void *userdata, struct error *err)
+{
 	int r;
 
-	row_put_int(&bound, id);
-	row_put_int(&bound, limit);
 	while ((r = sqlite_next(s, query, err)) > 0) {
 		struct row row = { .query = query };
 		struct event event;
@@ -303,4 +338,32 @@ int sqlite_events_of_lease(struct store *store, int64_t id, unsigned limit,
 			return r;
 	}
 	return r;
+}
+
+int sqlite_events_after(struct store *store, int64_t after, int64_t lease, unsigned limit,
+	int (*fn)(const struct event *event, void *userdata), void *userdata, struct error *err)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	enum statement statement =
+		lease ? STATEMENT_GET_EVENTS_OF_AFTER : STATEMENT_GET_EVENTS_AFTER;
+	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[statement];
+	struct row bound = { .query = query };
+
+	row_put_int(&bound, after);
+	if (lease)
+		row_put_int(&bound, lease);
+	row_put_int(&bound, limit);
+	return read_events(s, query, fn, userdata, err);
+}
+
+int sqlite_events_of_lease(struct store *store, int64_t id, unsigned limit,
+	int (*fn)(const struct event *event, void *userdata), void *userdata, struct error *err)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	_cleanup_(sqlite_resetp) sqlite3_stmt *query = s->statements[STATEMENT_GET_EVENTS];
+	struct row bound = { .query = query };
+
+	row_put_int(&bound, id);
+	row_put_int(&bound, limit);
+	return read_events(s, query, fn, userdata, err);
 }

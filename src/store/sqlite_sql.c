@@ -12,7 +12,7 @@
 	"id, kind, state, ended_by, uid, n_gpus, only_gpus, types, min_memory_mib, "           \
 	"duration_us, wait_us, forced, note, command, submitted_us, wait_until_us, since_us, " \
 	"until_us, kill_us, ended_us, pid, start_ticks, cgroup, gid, turn, started_us, "       \
-	"share_mib, gpus"
+	"share_mib, bound, gpus"
 #define JOB_COLUMNS                                                                               \
 	"lease, name, on_limit, grace_us, warn_signal, warn_us, nice, retries, needs, begin_us, " \
 	"held, is_array, pending, parallel, n_active, n_ok, n_failed, array_id, array_index, "    \
@@ -38,7 +38,7 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 	[STATEMENT_PUT_LEASE] =
 		"INSERT INTO lease (" LEASE_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, "
 		"$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, "
-		"$25, $26, $27, $28) "
+		"$25, $26, $27, $28, $29) "
 		"ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, state = excluded.state, "
 		"ended_by = excluded.ended_by, uid = excluded.uid, n_gpus = excluded.n_gpus, "
 		"only_gpus = excluded.only_gpus, types = excluded.types, "
@@ -50,7 +50,7 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 		"ended_us = excluded.ended_us, pid = excluded.pid, "
 		"start_ticks = excluded.start_ticks, cgroup = excluded.cgroup, "
 		"gid = excluded.gid, turn = excluded.turn, started_us = excluded.started_us, "
-		"share_mib = excluded.share_mib, gpus = excluded.gpus",
+		"share_mib = excluded.share_mib, bound = excluded.bound, gpus = excluded.gpus",
 	[STATEMENT_DROP_HOLDERS] = "DELETE FROM holder WHERE lease = $1",
 	[STATEMENT_DROP_HOLDER] = "DELETE FROM holder WHERE gpu = $1 AND lease = $2",
 	/* No row: others have it. Of shares, no more than there is; of a card whose memory is not
@@ -86,6 +86,9 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 			       "ON CONFLICT (lease) DO UPDATE SET fields = excluded.fields",
 	[STATEMENT_DROP_SPEC] = "DELETE FROM spec WHERE lease = $1",
 	[STATEMENT_DROP_LEASE] = "DELETE FROM lease WHERE id = $1",
+
+	[STATEMENT_PUT_IMPORT] = "INSERT INTO import (origin, lease) VALUES ($1, $2)",
+	[STATEMENT_GET_IMPORT] = "SELECT lease FROM import WHERE origin = $1",
 
 	[STATEMENT_PUT_GPU] =
 		"INSERT INTO gpu (" GPU_COLUMNS
@@ -156,6 +159,11 @@ const char *const sqlite_statement_sql[STATEMENT_MAX] = {
 	[STATEMENT_GET_EVENTS] =
 		"SELECT id, " EVENT_COLUMNS " FROM (SELECT id, " EVENT_COLUMNS
 		" FROM event WHERE lease = $1 ORDER BY id DESC LIMIT $2) AS newest ORDER BY id",
+	[STATEMENT_GET_EVENTS_AFTER] =
+		"SELECT id, " EVENT_COLUMNS " FROM event WHERE id > $1 ORDER BY id LIMIT $2",
+	[STATEMENT_GET_EVENTS_OF_AFTER] = "SELECT id, " EVENT_COLUMNS " FROM event WHERE "
+					  "id > $1 AND lease = $2 ORDER BY id LIMIT $3",
+	[STATEMENT_GET_LAST_EVENT] = "SELECT MAX(id) FROM event",
 	[STATEMENT_GET_USAGE] = "SELECT " USAGE_COLUMNS " FROM usage WHERE lease = $1 ORDER BY id",
 	[STATEMENT_GET_USAGE_AFTER] =
 		"SELECT " USAGE_COLUMNS

@@ -21,6 +21,8 @@
 
 struct store;
 
+#define ORIGIN_MAX 200
+
 struct store_ops {
 	void (*close)(struct store *store); /* NULL-safe */
 
@@ -56,6 +58,14 @@ struct store_ops {
 	 */
 	int (*find_element)(struct store *store, int64_t array, int64_t index, int64_t *ret_id,
 		struct error *err);
+
+	/* What was taken over from another tool: origin (at most ORIGIN_MAX bytes) is what the
+	 * record is called there, lease what it became. Put once, else -EEXIST. find gives 0 in
+	 * *ret_id for what is not there; so it outlives the lease, which may be pruned. */
+	int (*put_import)(
+		struct store *store, const char *origin, int64_t lease, struct error *err);
+	int (*find_import)(
+		struct store *store, const char *origin, int64_t *ret_id, struct error *err);
 
 	/* Appends to the account of what was held and used. */
 	int (*add_usage)(struct store *store, const struct usage *usage, struct error *err);
@@ -119,6 +129,15 @@ struct store_ops {
 	 * that pool does not know are left out of gpus. */
 	int (*get_lease)(struct store *store, const struct pool *pool, int64_t id,
 		struct lease **ret_lease, struct error *err);
+
+	/* The number of the newest event; 0 = there is none. */
+	int (*last_event)(struct store *store, int64_t *ret_id, struct error *err);
+
+	/* Calls fn for each event with a number above after, by rising number, at most limit; of
+	 * one lease, unless that is 0. Stops if fn returns nonzero and returns that. */
+	int (*events_after)(struct store *store, int64_t after, int64_t lease, unsigned limit,
+		int (*fn)(const struct event *event, void *userdata), void *userdata,
+		struct error *err);
 
 	/* Calls fn for each event of a lease, oldest first, at most limit (the newest ones); stops
 	 * if fn returns nonzero and returns that. */

@@ -21,7 +21,7 @@ static inline void usage_sum(
 	sum->gid = row->gid;
 	sum->from_us = first ? row->from_us : MIN(sum->from_us, row->from_us);
 	sum->to_us = first ? row->to_us : MAX(sum->to_us, row->to_us);
-	sum->used_us += row->used_us;
+	sum->used_us += MAX(row->used_us, 0);
 	sum->peak_mib = MAX(sum->peak_mib, row->peak_mib);
 	sum->waited_us = first ? row->waited_us : MAX(sum->waited_us, row->waited_us);
 	*held_us += row->to_us - row->from_us;

@@ -14,7 +14,7 @@
 
 #include "fixture.h"
 
-extern const char schema_0001[], schema_0002[];
+extern const char schema_0001[], schema_0002[], schema_0003[];
 
 static struct store *open_here(const char *directory)
 {
@@ -427,20 +427,20 @@ static void refuses_damaged_lines_of_the_account(void)
 
 /* Versions */
 
-static const char *const more_steps[] = { schema_0001, schema_0002,
+static const char *const more_steps[] = { schema_0001, schema_0002, schema_0003,
 	"CREATE TABLE extra (id {ID}, x TEXT);" };
 
 static void migrates_and_keeps_a_copy(void)
 {
 	_directory_ char *directory = new_directory(), *other = new_directory();
-	_cleanup_(freep) char *copy = path_of(directory, "dibs.db.v2");
+	_cleanup_(freep) char *copy = path_of(directory, "dibs.db.v3");
 	_cleanup_(freep) char *restored = path_of(other, "dibs.db");
 	_store_ struct store *store = open_here(directory);
 	struct stat st;
 
 	fill(store, 10);
 	store->ops->close(TAKE_PTR(store));
-	CHECK_INT(sqlite_open(directory, more_steps, 3, &store, NULL), 0);
+	CHECK_INT(sqlite_open(directory, more_steps, ELEMENTSOF(more_steps), &store, NULL), 0);
 	CHECK_INT(count_leases(store), 10);
 	CHECK_INT(
 		sqlite_exec((struct sqlite *)store, "INSERT INTO extra (x) VALUES ('y')", NULL), 0);
@@ -529,14 +529,14 @@ static void brings_a_file_of_the_first_version_along(void)
 
 static void failed_migration_changes_nothing(void)
 {
-	const char *const broken[] = { schema_0001, schema_0002,
+	const char *const broken[] = { schema_0001, schema_0002, schema_0003,
 		"CREATE TABLE extra (x TEXT); CREATE TABLE lease (x TEXT);" };
 	_directory_ char *directory = new_directory();
 	_store_ struct store *store = open_here(directory);
 
 	fill(store, 10);
 	store->ops->close(TAKE_PTR(store));
-	CHECK(sqlite_open(directory, broken, 3, &store, NULL) < 0);
+	CHECK(sqlite_open(directory, broken, ELEMENTSOF(broken), &store, NULL) < 0);
 	store = open_here(directory);
 	CHECK_INT(count_leases(store), 10);
 	CHECK_INT(sqlite_exec((struct sqlite *)store, "CREATE TABLE extra (x TEXT)", NULL), 0);
@@ -546,11 +546,11 @@ static void refuses_another_history(void)
 {
 	_directory_ char *directory = new_directory();
 	_cleanup_(freep) char *edited = text_format("%s ", schema_0001);
-	const char *const steps[] = { edited, schema_0002 };
+	const char *const steps[] = { edited, schema_0002, schema_0003 };
 	_store_ struct store *store = NULL;
 	struct error err = { 0 };
 
-	CHECK_INT(sqlite_open(directory, steps, 2, &store, NULL), 0);
+	CHECK_INT(sqlite_open(directory, steps, ELEMENTSOF(steps), &store, NULL), 0);
 	store->ops->close(TAKE_PTR(store));
 	check_refused(directory, -EPROTO, "store.other-schema");
 	CHECK_INT(store_open_sqlite("/nonexistent", &store, &err), -ENOENT);

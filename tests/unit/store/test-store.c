@@ -421,6 +421,58 @@ static void keeps_the_journal_in_order(void)
 	CHECK_INT(none.n, 0);
 }
 
+static void reads_the_journal_on_from_a_line(void)
+{
+	_directory_ char *directory = new_directory();
+	_store_ struct store *store = new_store(directory);
+	struct event event = { .kind = EVENT_GRANTED };
+	struct seen all = { 0 }, some = { 0 }, of_one = { 0 }, none = { 0 };
+	int64_t last = -1;
+
+	CHECK_INT(store->ops->last_event(store, &last, NULL), 0);
+	CHECK_INT(last, 0);
+	begin(store);
+	for (int i = 0; i < 6; i++) {
+		event.lease = i % 2 ? 5 : 0;
+		CHECK_INT(store->ops->add_event(store, &event, NULL), 0);
+	}
+	commit(store);
+	CHECK_INT(store->ops->last_event(store, &last, NULL), 0);
+	CHECK_INT(store->ops->events_after(store, 0, 0, 8, see, &all, NULL), 0);
+	CHECK_INT(all.n, 6);
+	CHECK_INT(all.events[5].id, last);
+	CHECK_INT(store->ops->events_after(store, all.events[1].id, 0, 3, see, &some, NULL), 0);
+	CHECK_INT(some.n, 3);
+	CHECK_INT(some.events[0].id, all.events[2].id);
+	CHECK_INT(store->ops->events_after(store, all.events[1].id, 5, 8, see, &of_one, NULL), 0);
+	CHECK_INT(of_one.n, 2);
+	CHECK_INT(of_one.events[0].id, all.events[3].id);
+	CHECK_INT(store->ops->events_after(store, last, 0, 8, see, &none, NULL), 0);
+	CHECK_INT(none.n, 0);
+}
+
+static void takes_nothing_over_twice(void)
+{
+	_directory_ char *directory = new_directory();
+	_store_ struct store *store = new_store(directory);
+	int64_t id = -1;
+
+	begin(store);
+	CHECK_INT(store->ops->put_import(store, "it's 7", 41, NULL), 0);
+	store->ops->rollback(store);
+	CHECK_INT(store->ops->find_import(store, "it's 7", &id, NULL), 0);
+	CHECK_INT(id, 0);
+	begin(store);
+	CHECK_INT(store->ops->put_import(store, "it's 7", 42, NULL), 0);
+	commit(store);
+	begin(store);
+	CHECK_INT(store->ops->put_import(store, "it's 7", 43, NULL), -EEXIST);
+	store->ops->rollback(store);
+	CHECK_INT(store->ops->find_import(store, "it's 7", &id, NULL), 0);
+	CHECK_INT(id, 42);
+	CHECK_INT(store->ops->put_import(store, "it's 8", 43, NULL), -ECANCELED);
+}
+
 static void gives_no_gpu_to_two(void)
 {
 	_directory_ char *directory = new_directory();
@@ -728,6 +780,8 @@ static void all_of(void)
 	TEST(loads_by_rising_number);
 	TEST(keeps_every_field_of_a_gpu);
 	TEST(knows_gpus_by_uuid_not_by_slot);
+	TEST(reads_the_journal_on_from_a_line);
+	TEST(takes_nothing_over_twice);
 	TEST(forgets_a_gpu_but_not_who_had_it);
 	TEST(keeps_the_journal_in_order);
 	TEST(gives_no_gpu_to_two);
