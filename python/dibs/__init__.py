@@ -34,6 +34,9 @@ if _typing.TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+for _error in (Error, Fault, Invalid, NotFree, Refused, Unreachable):
+    _error.__module__ = __name__  # as people name them
+
 __all__ = [
     "Error", "Event", "Fault", "Gpu", "Hold", "Invalid", "Job", "JobState", "Lease", "NotFree", "Process", "Refused",
     "Shown", "Status", "Unreachable", "adopt", "alease", "events", "extend", "lease", "leases", "queue", "release", "show",

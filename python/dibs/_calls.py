@@ -8,7 +8,7 @@ from typing import Iterator, List, Optional, Tuple
 from . import _values
 from ._records import Event, Lease, Shown, Status, record
 from ._values import Duration, Gpus
-from ._varlink import COMEBACK, PATIENCE, Comeback, Link, Lost, Path, call, garbage, run, socket_path
+from ._varlink import COMEBACK, HANGUP, PATIENCE, Comeback, Link, Path, Unreachable, call, garbage, run, socket_path
 
 
 def status(*, socket: Optional[Path] = None) -> Status:
@@ -72,8 +72,8 @@ def events(after: Optional[int] = None, lease: Optional[int] = None, follow: boo
                 if not more:
                     run(link.send("org.dibs.Events", {"after": after, "lease": lease}, more=follow))
                 found, more = run(_receive(link, None if more else PATIENCE))
-            except Lost:
-                if not follow:
+            except Unreachable as error:
+                if error.id != HANGUP or not follow:
                     raise
                 run(comeback.reopen(link, path))
                 more = False

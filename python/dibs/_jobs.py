@@ -17,7 +17,7 @@ from . import _values
 from ._lease import wishes
 from ._records import Lease, Shown, record
 from ._values import Duration, Gpus, Size
-from ._varlink import Comeback, Invalid, Link, Lost, Parameters, Path, Unreachable, call, run, socket_path
+from ._varlink import HANGUP, Comeback, Invalid, Link, Parameters, Path, Unreachable, call, run, socket_path
 
 Signal = Union[int, str]  # signal.SIGUSR1, "USR1"
 
@@ -80,7 +80,9 @@ class Job:
                     await link.send("org.dibs.WaitJobs", {"ids": [str(self.id)]})
                     reply, _ = await link.receive(None if end is None else max(0.0, end - time.monotonic()))
                     return record(Lease, reply.get("lease"))
-                except Lost:
+                except Unreachable as error:
+                    if error.id != HANGUP:
+                        raise
                     comeback.patience = None if end is None else max(0.0, end - time.monotonic())
                     await comeback.reopen(link, path)
         except Unreachable:

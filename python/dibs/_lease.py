@@ -19,8 +19,8 @@ from typing import Dict, Iterable, List, Mapping, Optional, Tuple, Type, Union
 from . import _values
 from ._records import Gpu, Grant, Lease, record
 from ._values import Duration, Gpus, Size
-from ._varlink import (COMEBACK, PATIENCE, Comeback, Error, Invalid, Link, Lost, NotFree, Parameters, Path, Refused,
-                       Unreachable, call, call_over, run, socket_path)
+from ._varlink import (COMEBACK, PATIENCE, HANGUP, Comeback, Error, Invalid, Link, NotFree, Parameters, Path,
+                       Refused, Unreachable, call, call_over, run, socket_path)
 
 log = logging.getLogger("dibs")
 
@@ -64,8 +64,8 @@ class Wish:
             try:
                 reply, more = await self.link.receive(patience)
                 patience = self._patience()
-            except Lost:
-                if self.id is None:
+            except Unreachable as error:
+                if error.id != HANGUP or self.id is None:
                     raise
                 await self._resume()
                 patience = PATIENCE

@@ -168,7 +168,7 @@ class Grant:
 
 
 @functools.lru_cache(maxsize=None)
-def _fields(cls: Type[Any]) -> Dict[str, Any]:
+def _fields(cls: Any) -> Dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
@@ -196,4 +196,4 @@ def record(cls: Type[T], wire: Any) -> T:
     """An object of that class from a reply. Fault if what must be there is not, or is something else."""
     if not isinstance(wire, dict):
         raise garbage()
-    return cls(**{name: _value(kind, wire.get(name)) for name, kind in _fields(cls).items()})
+    return cls(**{name: _value(kind, wire.get(name)) for name, kind in _fields(typing.cast(Any, cls)).items()})

@@ -62,8 +62,7 @@ class Unreachable(Error):
     """dibsd does not run, does not answer, or may not be used by you."""
 
 
-class Lost(Unreachable):
-    """dibsd hung up. For this package only, which then tries to get back."""
+HANGUP = "client.hangup"  # the id when dibsd hung up, for those who try to get back
 
 
 def socket_path(path: Optional[Path]) -> str:
@@ -182,7 +181,7 @@ class Link:
 
     def _open_socket(self) -> socket.socket:
         if self._socket is None:
-            raise Lost("client.hangup", "the connection to dibsd is closed")
+            raise Unreachable(HANGUP, "the connection to dibsd is closed")
         return self._socket
 
     async def _ready(self, events: int, seconds: Optional[float]) -> None:
@@ -273,8 +272,8 @@ class Link:
             except OSError:
                 data = b""
             if not data:
-                raise Lost("client.hangup", "dibsd went away before it answered; see 'systemctl status dibsd', then 'dibs' "
-                           "for what was done")
+                raise Unreachable(HANGUP, "dibsd went away before it answered; see 'systemctl status dibsd', then 'dibs' for "
+                                  "what was done")
             self._buffer += data
 
 

@@ -111,7 +111,7 @@ class _Locks:
 
     def give_back(self, uids: List[int]) -> None:
         with self.mutex:
-            leases = {}
+            leases: Dict[int, Tuple[dibs.Hold, List[int]]] = {}
             for uid in uids:
                 if not self.hold(uid):
                     continue
@@ -278,7 +278,7 @@ def _lock_any(n: int, n_system_gpus: Optional[int]) -> Union[_GPULock, _MultiGPU
         if len(uids) < n:
             raise LockError("Could not aquire lock. All GPUs are busy." if n == 1 else
                             f"Could not acquire at {n} locks. Too many GPUs are busy!")
-        lock = _GPULock(uids[0]) if n == 1 else _MultiGPULock(uids)
+        lock: Union[_GPULock, _MultiGPULock] = _GPULock(uids[0]) if n == 1 else _MultiGPULock(uids)
         try:
             lock._lock(machine)
             return lock

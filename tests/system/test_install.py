@@ -82,6 +82,7 @@ def test_everything_is_where_it_belongs(tree):
         tree.place("datadir", "zsh/site-functions/_dibs"),
         tree.place("datadir", "fish/vendor_completions.d/dibs.fish"),
         *(tree.place("mandir", section, page) for page, section in PAGES.items()),
+        *(tree.at(path) for path in introspect("--installed").values() if "-packages/" in path),  # see test_python_package.py
     }
     installed = {path for path in tree.root.rglob("*") if not path.is_dir()}
     assert installed == programs | others | set(links)
