@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from harness import DEADLINE, cgroup2_mount, demote, read_line, wait_exit
@@ -770,3 +771,45 @@ def test_all_hosts_without_a_daemon_here(chg, ssh, alice):
     assert (raw["Duration"], raw["ReservationType"]) == (3723 * 10**9, "run")
     done = ssh("status", "--all", user=alice, code=1)
     assert "and no remote hosts configured" in done.stderr and done.stdout == ""
+
+
+# Documents
+
+
+def flags_of(chg, command, user):
+    """Long names of its own flags, and their letters."""
+    text = chg(command, "--help", user=user).stdout.split("Global Flags")[0]
+    return set(re.findall(r"--([a-z-]+)", text.split("\nFlags:\n")[1])), set(re.findall(r"\n  -(\w), ", text))
+
+
+COMMANDS = ["admin", "queue", "release", "report", "reserve", "run", "status", "web"]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_completions_know_all_flags(chg, alice, command):
+    words = subprocess.run(["bash", "-c", f'. "$0"; _canhazgpu_flags {command}', ROOT / "data/completions/canhazgpu.bash"],
+                           capture_output=True, text=True, check=True).stdout.split()
+    common = {"config", "help", "redis-host", "redis-port", "redis-db", "memory-threshold", ""}
+    assert {word.removeprefix("--") for word in words} - common == flags_of(chg, command, alice)[0]
+
+
+@pytest.mark.parametrize("line, offered", [
+    (["canhazgpu", ""], set(COMMANDS) | {"help"}), (["chg", "re"], {"release", "report", "reserve"}),
+    (["canhazgpu", "run", "--no"], {"--nonblock", "--note"}), (["chg", "reserve", "--gpu-ids", ""], set("01234567")),
+    (["canhazgpu", "status", "--format", "r"], {"readme"}), (["canhazgpu", "run", "--", "whoam"], {"whoami"}),
+])
+def test_completion(chg, alice, line, offered):
+    script = f'. "{ROOT}/data/completions/canhazgpu.bash"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _canhazgpu; ' \
+             'printf "%s\\n" "${COMPREPLY[@]}"'
+    words = " ".join(shlex.quote(word) for word in ["bash", "-c", script, "x", *line])
+    assert set(chg.shell(words, None).stdout.split()) == offered
+
+
+def test_manual_has_all_flags(chg, alice):
+    page = (ROOT / "man/canhazgpu.1.scd").read_text()
+    for command in COMMANDS:
+        names, letters = flags_of(chg, command, alice)
+        missing = {name for name in names if f"--{name}*" not in page} - {"port", "host", "demo"}
+        assert not missing, (command, missing)
+        assert all(f"*-{letter}*" in page for letter in letters if command != "web")
