@@ -12,7 +12,6 @@
 #include <pwd.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 
 #include "base/fd.h"
 #include "base/text.h"
@@ -252,7 +251,6 @@ int session_run(int fd, const struct ucred *peer, const struct session_options *
 		return EXIT_FAULT;
 	}
 	leave_terminal();
-	umask(022);
 	s.cli.args.values[OPT_SOCKET] = how->dibsd;
 	if (make_environment(&err) < 0 || read_request(fd, &json, &err) < 0 ||
 		demand_read(json, how->max_job_sec, &demand, &err) < 0) {

@@ -14,7 +14,7 @@ from harness import Daemon
 
 BUILD = Path(os.environ["DIBS_BUILD"]).resolve()
 PAGES = {"canhazgpu.1": "man1", "dibs.1": "man1", "dibs.conf.5": "man5", "dibs-exec.8": "man8", "dibs-sensor.8": "man8",
-         "dibsd.8": "man8", "org.dibs.7": "man7"}
+         "dibsd.8": "man8", "mgpu_srun.1": "man1", "mgpu_scheduler_server.8": "man8", "org.dibs.7": "man7"}
 
 
 def run(*command, **options):
@@ -67,13 +67,15 @@ def tree(base_directory):
 def test_everything_is_where_it_belongs(tree):
     programs = {tree.place("bindir", "dibs"), tree.place("sbindir", "dibsd"),
                 tree.place("libexecdir", "dibs", "dibs-sensor"), tree.place("libexecdir", "dibs", "dibs-exec"),
-                tree.place("libexecdir", "dibs", "dibs-import-canhazgpu")}
+                tree.place("libexecdir", "dibs", "dibs-import-canhazgpu"), tree.place("sbindir", "mgpu_scheduler_server")}
     links = {
         tree.place("bindir", "canhazgpu"): "dibs", tree.place("bindir", "chg"): "dibs",
+        **{tree.place("bindir", name): "dibs" for name in ("mgpu_srun", "mgpu_queue", "mgpu_cancel")},
         tree.place("datadir", "bash-completion/completions/chg"): "canhazgpu",
     }
     others = {
         tree.lib("systemd/system/dibs-exec.socket"), tree.lib("systemd/system/dibs-exec.service"),
+        tree.lib("systemd/system/dibs-mgpu.socket"), tree.lib("systemd/system/dibs-mgpu.service"),
         tree.place("sysconfdir", "pam.d/dibs"),
         tree.lib("systemd/system/dibsd.service"), tree.lib("sysusers.d/dibs.conf"), tree.lib("tmpfiles.d/dibs.conf"),
         tree.place("datadir", "doc/dibs/dibs.conf"),
@@ -95,12 +97,14 @@ def test_everything_is_where_it_belongs(tree):
 def test_the_programs_know_their_version(tree):
     for program in (tree.place("bindir", "dibs"), tree.place("sbindir", "dibsd"),
                     tree.place("libexecdir", "dibs", "dibs-sensor"), tree.place("libexecdir", "dibs", "dibs-exec"),
-                    tree.place("libexecdir", "dibs", "dibs-import-canhazgpu")):
+                    tree.place("libexecdir", "dibs", "dibs-import-canhazgpu"),
+                    tree.place("sbindir", "mgpu_scheduler_server")):
         assert run(program, "--version").stdout == f"{program.name} {tree.version}\n"
 
 
 @pytest.mark.parametrize("unit, program", [("dibsd", ("sbindir", "dibsd")),
-                                           ("dibs-exec", ("libexecdir", "dibs", "dibs-exec"))])
+                                           ("dibs-exec", ("libexecdir", "dibs", "dibs-exec")),
+                                           ("dibs-mgpu", ("sbindir", "mgpu_scheduler_server"))])
 def test_units_start_what_was_installed(tree, unit, program):
     text = tree.lib(f"systemd/system/{unit}.service").read_text()
     started = re.search(r"^ExecStart=(\S+)", text, re.M)[1]
@@ -108,7 +112,8 @@ def test_units_start_what_was_installed(tree, unit, program):
     assert "@" not in re.sub(r"@system-service", "", text)
 
 
-@pytest.mark.parametrize("unit", ["dibsd.service", "dibs-exec.service", "dibs-exec.socket"])
+@pytest.mark.parametrize("unit", ["dibsd.service", "dibs-exec.service", "dibs-exec.socket",
+                                  "dibs-mgpu.service", "dibs-mgpu.socket"])
 def test_systemd_finds_no_fault_with_units(tree, unit):
     if not shutil.which("systemd-analyze"):
         pytest.skip("no systemd-analyze")
