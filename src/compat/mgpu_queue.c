@@ -54,7 +54,7 @@ int mgpu_queue(int argc, char **argv)
 	print_jobs(running);
 	puts("--- Queue ---");
 	print_jobs(queue);
-	return EXIT_OK;
+	return fflush(stdout) == 0 ? EXIT_OK : EXIT_FAULT;
 }
 
 int mgpu_cancel(int argc, char **argv)

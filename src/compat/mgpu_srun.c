@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include "base/text.h"
 #include "cli/public.h"
 #include "compat/mgpu_options.h"
 #include "config/config.h"
@@ -171,6 +172,7 @@ static int submit(const struct mgpu_options *given, const struct mgpu_job *job)
 
 	block(&signals, &before);
 	if (mgpu_submit(&s.cli, job, &lease, &notes, &err) != EXIT_OK) {
+		text_sanitize(err.text);
 		printf("Submit failed: %s (ID: )\n", err.text);
 		return EXIT_FAULT;
 	}
@@ -182,7 +184,7 @@ static int submit(const struct mgpu_options *given, const struct mgpu_job *job)
 	if (stays(given))
 		return stay(&s, &signals, &before);
 	puts("Job queued. Use mgpu_queue to check status.");
-	return EXIT_OK;
+	return fflush(stdout) == 0 ? EXIT_OK : EXIT_FAULT;
 }
 
 int mgpu_srun(int argc, char **argv)

@@ -79,20 +79,25 @@ static int parse_options(int argc, char **argv, struct options *ret)
 	return 0;
 }
 
-/* There, the option held for all jobs; here it is a setting of dibsd that does. */
-static void say_limits(const struct options *options)
+/* There, the option held for all jobs; here it is a setting of dibsd that does. More than that
+ * allows nobody can have. */
+static void settle_limits(struct options *options)
 {
 	_cleanup_(config_freep) struct config *config = NULL;
 	char own[DURATION_TEXT_SIZE] = "as long as they like", others[DURATION_TEXT_SIZE] = "never";
 	struct error err = { 0 };
+	int64_t most_sec;
 
-	if (options->max_job_sec)
-		format_duration(own, options->max_job_sec * USEC_PER_SEC);
 	if (config_load(options->config, &config, &err) < 0) {
 		log_warning("%s", err.text);
 		return;
 	}
-	if (config->jobs_max_time_us)
+	most_sec = config->jobs_max_time_us / USEC_PER_SEC;
+	if (most_sec && options->max_job_sec > most_sec)
+		options->max_job_sec = most_sec;
+	if (options->max_job_sec)
+		format_duration(own, options->max_job_sec * USEC_PER_SEC);
+	if (most_sec)
 		format_duration(others, config->jobs_max_time_us);
 	log_info("jobs that come through this socket run for %s at a time; for all jobs there is "
 		 "[jobs] max-time in %s, which is '%s'",
@@ -120,7 +125,7 @@ int main(int argc, char **argv)
 	}
 	puts("mgpu_scheduler_server started");
 	fflush(stdout);
-	say_limits(&options);
+	settle_limits(&options);
 	server.listener = &listener;
 	server.options = (struct session_options){ options.max_job_sec, dibsd };
 	r = server_run(&server, &err);

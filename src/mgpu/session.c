@@ -84,14 +84,17 @@ static int make_environment(struct error *err)
 	return 0;
 }
 
-/* What is said there is for who sits at a terminal. */
-static void leave_terminal(void)
+/* Security: they may be root's terminal, and standard input is handed to clients as a barrier. */
+static int leave_terminal(void)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	_cleanup_(closep) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
-		dup2(null, fd);
-	closep(&null);
+	if (null < 0)
+		return -errno;
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (dup2(null, fd) < 0)
+			return -errno;
+	return 0;
 }
 
 /* --- what is asked --- */
@@ -246,11 +249,10 @@ int session_run(int fd, const struct ucred *peer, const struct session_options *
 	struct error err = { 0 };
 
 	alarm(REQUEST_SEC);
-	if (become(fd, peer) < 0) {
+	if (become(fd, peer) < 0 || leave_terminal() < 0) {
 		session_turn_away(fd, "cannot become the user who asks");
 		return EXIT_FAULT;
 	}
-	leave_terminal();
 	s.cli.args.values[OPT_SOCKET] = how->dibsd;
 	if (make_environment(&err) < 0 || read_request(fd, &json, &err) < 0 ||
 		demand_read(json, how->max_job_sec, &demand, &err) < 0) {

@@ -840,7 +840,9 @@ def test_the_longest_time_of_a_job(site, alice):
 
 def test_what_holds_for_others_is_said(make_site):
     site = make_site(QUICK.replace("[jobs]\n", "[jobs]\nmax-time = 2h\n"))
-    assert "'2h'" in read_line(site.serve().stderr)
+    assert "'2h'" in read_line(site.serve("--max-job-time", 999999).stderr)
+    # Who says nothing must not be refused for what the server says.
+    assert submit(site, None, "true")["status"] == "ok"
 
 
 def test_slow_clients_hold_nobody_up(served, alice, bob):

@@ -85,8 +85,7 @@ static void refusals(void)
 		"{\"cmd\": \"submit\", \"gpus\": 1, \"cmdline\": \"\"}",
 		"{\"cmd\": \"submit\", \"gpus\": 1, \"cmdline\": 5}",
 		"{\"cmd\": \"submit\", \"gpus\": 1, \"cmdline\": \"x\", \"gpu_ids\": []}",
-		"{\"cmd\": \"submit\", \"gpus\": 1, \"cmdline\": \"x\", \"gpu_ids\": [\"\", "
-		"\"1\"]}",
+		"{\"cmd\": \"submit\", \"gpus\": 1, \"cmdline\": \"x\", \"gpu_ids\": [\"\"]}",
 		"{\"cmd\": \"submit\", \"gpus\": 1, \"cmdline\": \"x\", \"gpu_ids\": [null]}",
 		"{\"cmd\": \"submit\", \"gpus\": 1, \"cmdline\": \"x\", \"mem\": -1}",
 		"{\"cmd\": \"submit\", \"gpus\": 1, \"cmdline\": \"x\", \"time_limit\": \"5\"}",
