@@ -104,14 +104,22 @@ void chg_name_unused(const struct chg *chg);
 
 void chg_print_help(const struct chg *chg);
 
-/* Durations: "30s", "30m", "2h", "1d", "0.5h", "1.5d", and those of dibs; "" is 8 hours. */
+/* Values (canhazgpu_values.c). */
+
+/* "30s", "30m", "2h", "1d", "0.5h", "1.5d", and what dibs reads; "" is 8 hours. */
 int chg_parse_duration(const char *text, int64_t *ret_us, struct error *err);
 
 /* "2h 5m 0s" */
 #define CHG_DURATION_SIZE 40
 void chg_format_duration(char dst[CHG_DURATION_SIZE], int64_t us);
 
-/* "0,2" as an array of integers; owned by the caller. NULL: without memory. */
+/* A whole number with a sign or without, of at most nine digits? */
+bool chg_is_int(const char *text);
+
+/* "0,2": each a number, none twice, none below nothing; or "". */
+int chg_check_ids(const char *text, struct error *err);
+
+/* The same as an array of integers; owned by the caller. NULL: without memory. */
 json_t *chg_ids(const char *text);
 
 /* "[0 2]", as the original prints lists. The caller frees. */

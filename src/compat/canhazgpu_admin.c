@@ -42,6 +42,19 @@ static int check_provider(json_t *gpus, const char *provider)
 	return 0;
 }
 
+/* Of a lease that cannot be, only administrators are told so; everybody else is refused. */
+static int check_administrator(struct chg *chg)
+{
+	_cleanup_(json_decrefp) json_t *reply = NULL;
+	_cleanup_(json_decrefp) json_t *parameters =
+		json_pack("{sI ss}", "id", (json_int_t)INT64_MAX, "reason", "canhazgpu admin");
+	struct error err = { 0 };
+
+	if (client_call(NULL, "org.dibs.AdminRelease", parameters, &reply, &err) != EXIT_REFUSED)
+		return 0;
+	return chg_fail_error(chg, &err);
+}
+
 static int end_lease(struct chg *chg, json_t *lease)
 {
 	_cleanup_(json_decrefp) json_t *parameters = json_pack(
@@ -88,6 +101,8 @@ int chg_admin(struct chg *chg)
 		return chg_fail("this machine has %" PRId64 " GPU%s, not %" PRId64
 				"; dibs finds them itself, see 'dibs doctor' if some are missing",
 			n, n == 1 ? "" : "s", wanted);
+	if (force && check_administrator(chg) != 0)
+		return 1;
 	if (force) {
 		printf("Releasing all GPUs: admin force reset (clearing %" PRId64
 		       " existing GPUs)\n",

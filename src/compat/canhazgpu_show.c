@@ -141,7 +141,8 @@ static int show_all(struct chg *chg, const struct term *term)
 	chg_ask_hosts(hosts + 1, n - 1, ask_here, &local);
 	first = !hosts[0].statuses;
 	if (first && n == 1) {
-		status = chg_fail("%s, and no remote hosts configured", hosts[0].error);
+		status = chg_fail("%s, and no remote hosts configured",
+			hosts[0].error ? hosts[0].error : "out of memory");
 	} else {
 		if (first)
 			fprintf(stderr,

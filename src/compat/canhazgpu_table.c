@@ -1,23 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Tables as the original draws them: cells between blanks, parted by lines, no border; and the
- * lines of its first versions.
- *
- * In a pipe all columns are there. On a terminal that is too narrow those go that the details say,
- * too, and then the last one is cut: a row that wraps cannot be read.
- */
+/* The tables of the original, and the lines of its first versions. */
 #include <inttypes.h>
 #include <string.h>
-#include <wchar.h>
 
 #include "base/text.h"
 #include "cli/public.h"
 #include "compat/canhazgpu.h"
+#include "compat/canhazgpu_grid.h"
 
-#define COLUMNS_MAX 9
-#define SHORT       8 /* columns; less says nothing */
-
-/* What the original colours; "" is the end of all. */
+/* What the original colours. */
 #define GREEN_BOLD  "\033[32;1m"
 #define GREEN       "\033[32m"
 #define BLUE        "\033[34m"
@@ -27,194 +18,6 @@
 #define MAGENTA     "\033[35;1m"
 #define BOLD        "\033[37;1m"
 #define DIM         "\033[2m"
-#define PLAIN       "\033[0m"
-
-struct box {
-	char *text;        /* owned */
-	const char *color; /* NULL: plain */
-};
-
-struct grid {
-	const struct term *term;
-	unsigned n_columns;
-	size_t n_rows, n_room;
-	struct box *boxes; /* owned; the first row has the titles */
-	bool failed;       /* out of memory */
-};
-
-/* Columns of text; what cannot be told counts as one for each byte. */
-static size_t width_of(const char *text)
-{
-	size_t width = 0, n;
-
-	for (const char *s = text; *s; s += n) {
-		mbstate_t state = { 0 };
-		wchar_t c;
-		int w;
-
-		n = mbrtowc(&c, s, MB_CUR_MAX, &state);
-		if (n == 0 || n > 16) {
-			/* A locale that is not UTF-8: count characters, not bytes. */
-			n = 1;
-			width += ((unsigned char)*s & 0xc0) != 0x80;
-			continue;
-		}
-		w = wcwidth(c);
-		width += w > 0 ? (size_t)w : 0;
-	}
-	return width;
-}
-
-/* On a terminal without UTF-8, what is drawn is, too. */
-static bool is_ascii(const struct term *term)
-{
-	return term->tty && !term->utf8;
-}
-
-static void add(struct grid *grid, size_t row, unsigned column, const char *color, const char *text)
-{
-	struct box *box;
-
-	while (!grid->failed && row >= grid->n_room) {
-		size_t room = grid->n_room * 2 + 8;
-		struct box *more = reallocarray(grid->boxes, room * grid->n_columns, sizeof(*more));
-
-		grid->failed = !more;
-		if (!more)
-			return;
-		memset(more + grid->n_room * grid->n_columns, 0,
-			(room - grid->n_room) * grid->n_columns * sizeof(*more));
-		grid->boxes = more;
-		grid->n_room = room;
-	}
-	grid->n_rows = MAX(grid->n_rows, row + 1);
-	box = &grid->boxes[row * grid->n_columns + column];
-	*box = (struct box){ strdup(text), color };
-	if (!box->text)
-		grid->failed = true;
-	else if (is_ascii(grid->term))
-		term_fit(grid->term, box->text);
-}
-
-static void clear(struct grid *grid)
-{
-	for (size_t i = 0; i < grid->n_room * grid->n_columns; i++)
-		free(grid->boxes[i].text);
-	free(grid->boxes);
-}
-
-static const char *text_at(const struct grid *grid, size_t row, unsigned column)
-{
-	const char *text = grid->boxes[row * grid->n_columns + column].text;
-
-	return text ? text : "";
-}
-
-static size_t measure(const struct grid *grid, const bool *hidden, size_t *widths)
-{
-	size_t sum = 0;
-
-	for (unsigned c = 0; c < grid->n_columns; c++) {
-		widths[c] = 0;
-		for (size_t row = 0; row < grid->n_rows; row++)
-			widths[c] = MAX(widths[c], width_of(text_at(grid, row, c)));
-		if (!hidden[c])
-			sum += widths[c] + 2 + (sum > 0);
-	}
-	return sum;
-}
-
-/* Cuts the texts of the last column by so many columns. */
-static void shorten(struct grid *grid, unsigned column, size_t to)
-{
-	const char *mark = is_ascii(grid->term) ? "+" : "…";
-
-	for (size_t row = 1; row < grid->n_rows; row++) {
-		char *text = grid->boxes[row * grid->n_columns + column].text, *cut;
-
-		if (width_of(text) <= to)
-			continue;
-		while (*text && width_of(text) >= to)
-			text_cut(text, strlen(text) - 1);
-		cut = text_format("%s%s", text, mark);
-		if (!cut)
-			continue;
-		free(text);
-		grid->boxes[row * grid->n_columns + column].text = cut;
-	}
-}
-
-/* drop: titles of the columns that go first; to a NULL. Then the last ones are cut, or go, too. */
-static void fit(struct grid *grid, const char *const *drop, bool *hidden, size_t *widths)
-{
-	size_t room = grid->term->tty ? grid->term->width : 0, sum = measure(grid, hidden, widths);
-	unsigned last = grid->n_columns - 1;
-
-	if (!room)
-		return;
-	for (; sum - widths[last] + MIN(widths[last], SHORT) > room && *drop; drop++) {
-		for (unsigned c = 0; c < grid->n_columns; c++)
-			hidden[c] |= strcmp(text_at(grid, 0, c), *drop) == 0;
-		sum = measure(grid, hidden, widths);
-	}
-	for (; sum > room && last > 0; last--) {
-		if (hidden[last])
-			continue;
-		if (widths[last] >= sum - room + SHORT)
-			shorten(grid, last, widths[last] - (sum - room));
-		else
-			hidden[last] = true;
-		sum = measure(grid, hidden, widths);
-	}
-}
-
-static void draw_box(FILE *out, const struct grid *grid, const struct box *box, size_t width)
-{
-	bool color = grid->term->color && box->color;
-	const char *text = box->text ? box->text : "";
-
-	fprintf(out, " %s%s%s%*s ", color ? box->color : "", text, color ? PLAIN : "",
-		(int)(width - width_of(text)), "");
-}
-
-static void draw_line(FILE *out, const struct grid *grid, const bool *hidden, const size_t *widths)
-{
-	bool ascii = is_ascii(grid->term), first = true;
-
-	for (unsigned c = 0; c < grid->n_columns; c++) {
-		if (hidden[c])
-			continue;
-		fputs(first ? "" : ascii ? "+" : "┼", out);
-		first = false;
-		for (size_t i = 0; i < widths[c] + 2; i++)
-			fputs(ascii ? "-" : "─", out);
-	}
-	fputc('\n', out);
-}
-
-static void draw(FILE *out, struct grid *grid, const char *const *drop)
-{
-	bool hidden[COLUMNS_MAX] = { 0 };
-	size_t widths[COLUMNS_MAX];
-
-	if (grid->failed || grid->n_rows == 0)
-		return;
-	fit(grid, drop, hidden, widths);
-	for (size_t row = 0; row < grid->n_rows; row++) {
-		bool first = true;
-
-		for (unsigned c = 0; c < grid->n_columns; c++) {
-			if (hidden[c])
-				continue;
-			fputs(first ? "" : is_ascii(grid->term) ? "|" : "│", out);
-			first = false;
-			draw_box(out, grid, &grid->boxes[row * grid->n_columns + c], widths[c]);
-		}
-		fputc('\n', out);
-		if (row == 0)
-			draw_line(out, grid, hidden, widths);
-	}
-}
 
 static bool is(json_t *status, const char *what)
 {
@@ -234,17 +37,17 @@ static void add_mark(struct grid *grid, size_t row, json_t *status)
 {
 	for (size_t i = 0; i < ELEMENTSOF(marks); i++)
 		if (is(status, marks[i].status)) {
-			add(grid, row, 1, marks[i].color,
-				is_ascii(grid->term) ? marks[i].ascii : marks[i].text);
+			grid_add(grid, row, 1, marks[i].color,
+				grid_is_ascii(grid->term) ? marks[i].ascii : marks[i].text);
 			return;
 		}
-	add(grid, row, 1, NULL, wire_text(status, "status"));
+	grid_add(grid, row, 1, NULL, wire_text(status, "status"));
 }
 
 static void add_or_dash(
 	struct grid *grid, size_t row, unsigned column, const char *color, const char *text)
 {
-	add(grid, row, column, *text ? color : DIM, *text ? text : "-");
+	grid_add(grid, row, column, *text ? color : DIM, *text ? text : "-");
 }
 
 /* "bob", "alice and bob", "alice, bob and 2 more" */
@@ -278,12 +81,12 @@ static void add_status(struct grid *grid, size_t row, json_t *status, bool model
 		details = wire_text(status, "process_info");
 		user = users;
 	}
-	add(grid, row, 0, NULL, id);
+	grid_add(grid, row, 0, NULL, id);
 	add_mark(grid, row, status);
 	add_or_dash(grid, row, 2, NULL, user);
 	add_or_dash(grid, row, 3, NULL, wire_text(status, "duration"));
 	add_or_dash(grid, row, 4, NULL, wire_text(status, "type"));
-	add(grid, row, 5, NULL, details);
+	grid_add(grid, row, 5, NULL, details);
 	add_or_dash(grid, row, 6, DIM, wire_text(status, "validation"));
 	if (models)
 		add_or_dash(grid, row, column++, NULL, wire_text(model, "model"));
@@ -293,7 +96,7 @@ static void add_status(struct grid *grid, size_t row, json_t *status, bool model
 static void add_titles(struct grid *grid, const char *const *titles)
 {
 	for (unsigned c = 0; c < grid->n_columns; c++)
-		add(grid, 0, c, CYAN_BOLD, titles[c]);
+		grid_add(grid, 0, c, CYAN_BOLD, titles[c]);
 }
 
 void chg_draw_status(FILE *out, const struct term *term, json_t *statuses)
@@ -314,8 +117,8 @@ void chg_draw_status(FILE *out, const struct term *term, json_t *statuses)
 	add_titles(&grid, models ? with : without);
 	json_array_foreach (statuses, i, status)
 		add_status(&grid, i + 1, status, models);
-	draw(out, &grid, drop);
-	clear(&grid);
+	grid_draw(out, &grid, drop);
+	grid_clear(&grid);
 }
 
 static void draw_readme_line(FILE *out, json_t *status)
@@ -386,20 +189,20 @@ static void format_models(char *dst, size_t size, json_t *statuses)
 
 static void add_host(struct grid *grid, size_t row, const struct chg_host *host)
 {
-	const char *good = is_ascii(grid->term) ? "" : "✓ ",
-		   *bad = is_ascii(grid->term) ? "" : "✗ ";
+	const char *good = grid_is_ascii(grid->term) ? "" : "✓ ",
+		   *bad = grid_is_ascii(grid->term) ? "" : "✗ ";
 	size_t available = 0, used = 0, i;
 	char text[512];
 	json_t *status;
 
-	add(grid, row, 0, MAGENTA, host->name);
+	grid_add(grid, row, 0, MAGENTA, host->name);
 	if (!host->statuses) {
-		add(grid, row, 1, DIM, "ERR");
+		grid_add(grid, row, 1, DIM, "ERR");
 		snprintf(text, sizeof(text), "ERROR: %s", host->error ? host->error : "");
 		text_sanitize(text);
-		add(grid, row, 2, DIM, text);
-		add(grid, row, 3, DIM, "-");
-		add(grid, row, 4, DIM, "-");
+		grid_add(grid, row, 2, DIM, text);
+		grid_add(grid, row, 3, DIM, "-");
+		grid_add(grid, row, 4, DIM, "-");
 		return;
 	}
 	json_array_foreach (host->statuses, i, status) {
@@ -407,13 +210,13 @@ static void add_host(struct grid *grid, size_t row, const struct chg_host *host)
 		used += is(status, "IN_USE") || is(status, "UNRESERVED");
 	}
 	snprintf(text, sizeof(text), "%zu", json_array_size(host->statuses));
-	add(grid, row, 1, BOLD, text);
+	grid_add(grid, row, 1, BOLD, text);
 	format_models(text, sizeof(text), host->statuses);
-	add(grid, row, 2, DIM, text);
+	grid_add(grid, row, 2, DIM, text);
 	snprintf(text, sizeof(text), "%s%zu", available ? good : bad, available);
-	add(grid, row, 3, available ? GREEN : RED_BOLD, text);
+	grid_add(grid, row, 3, available ? GREEN : RED_BOLD, text);
 	snprintf(text, sizeof(text), "%zu", used);
-	add(grid, row, 4, NULL, text);
+	grid_add(grid, row, 4, NULL, text);
 }
 
 void chg_draw_summary(FILE *out, const struct term *term, const struct chg_host *hosts, size_t n)
@@ -427,15 +230,15 @@ void chg_draw_summary(FILE *out, const struct term *term, const struct chg_host 
 	for (size_t i = 0; i < n; i++)
 		add_host(&grid, i + 1, &hosts[i]);
 	fputc('\n', out);
-	draw(out, &grid, drop);
+	grid_draw(out, &grid, drop);
 	fputc('\n', out);
-	clear(&grid);
+	grid_clear(&grid);
 }
 
 void chg_draw_host(FILE *out, const struct term *term, const struct chg_host *host)
 {
-	const char *on = term->color ? MAGENTA : "", *off = term->color ? PLAIN : "";
-	bool ascii = is_ascii(term);
+	const char *on = term->color ? MAGENTA : "", *off = term->color ? GRID_PLAIN : "";
+	bool ascii = grid_is_ascii(term);
 
 	fprintf(out, "\n%s %s%s%s %s\n", ascii ? "--" : "┌─", on, host->name, off,
 		ascii ? "--" : "─┐");

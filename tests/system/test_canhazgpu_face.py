@@ -481,6 +481,8 @@ def test_admin_tells_what_there_is_and_resets_for_administrators_alone(chg, alic
                            ("voodoo", "invalid provider 'voodoo'. Valid providers are: nvidia, amd, fake")):
         assert said in chg("admin", "-g", "8", "-p", provider, user=alice, code=1).stderr
     assert "Using fake GPU provider" in chg("admin", "-g", "8", "-p", "fake", user=alice).stdout
+    done = chg("admin", "-g", "8", "--force", user=alice, code=1)
+    assert "Reinitialized" not in done.stdout and "administrator" in done.stderr
     chg("reserve", "-g", "3", user=bob)
     chg("admin", "-g", "8", "--force", user=alice, code=1)
     assert chg.states().count("IN_USE") == 3
