@@ -55,14 +55,17 @@ def shrink(id: int, gpus: Gpus, *, socket: Optional[Path] = None) -> Lease:
 
 def events(after: Optional[int] = None, lease: Optional[int] = None, follow: bool = True, *,
            socket: Optional[Path] = None) -> Iterator[Event]:
-    """The journal behind that number, one event after the other, and then what happens:
+    """The journal behind that number (0: all of it), one event after the other, and then what happens:
 
         for event in dibs.events(lease=42):
             print(event.time, event.kind, event.detail)
 
-    lease: only those of one. With follow=False it ends where the journal does; else close() of the iterator, or leaving
-    the loop, ends it. A dibsd that is restarted meanwhile is asked again for what came after the last one.
+    after=None: from now on. lease: only those of one. With follow=False it ends where the journal does, which is then read
+    from its beginning if nothing is said; else close() of the iterator, or leaving the loop, ends it. A dibsd that is
+    restarted meanwhile is asked again for what came after the last one.
     """
+    if after is None and not follow:
+        after = 0
     link, path, comeback = Link(), socket_path(socket), Comeback(COMEBACK)
     try:
         run(link.open(path))

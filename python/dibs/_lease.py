@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Leases of this process: asked for, waited for, put into the environment, given back.
 
-A lease is a hold that dibsd binds to this process (while_pid): however the process ends, its GPUs are free again.
-So what is tried here on the way out need not succeed.
+A lease is a hold that dibsd binds to this process (with_process): however the process ends, its GPUs are free again. So
+what is tried here on the way out need not succeed.
 """
 
 from __future__ import annotations
@@ -337,7 +337,7 @@ def request(gpus: Optional[int], gpu: Optional[Gpus], type: Union[None, str, Ite
         raise _values.invalid("timeout says how long to wait, and wait=False not to; give one")
     adopted = None if adopt is None else [_values.count("adopt", pid) for pid in adopt]
     return {
-        "kind": "hold", "while_pid": 0, "force": force or None, "adopt": adopted,
+        "kind": "hold", "with_process": True, "force": force or None, "adopt": adopted,
         "duration_us": _values.microseconds("duration", duration),
         "wait_us": _values.microseconds("timeout", timeout, least=0) if wait else 0,
         **wishes(gpus, gpu, type, min_memory, note),
@@ -368,9 +368,10 @@ def adopt(pids: Union[None, int, Iterable[int]] = None, *, duration: Optional[Du
           socket: Optional[Path] = None) -> Hold:
     """A lease, at once, for the GPUs that processes of yours use already: this one, or those.
 
-    It ends when the first of them ends, or after duration if that is earlier; `with`, or release(), ends it before.
+    That of this process ends with it, or after duration. That of others lasts for duration, or else as long as is usual
+    at this site, whatever becomes of this process. `with`, or release(), ends it before.
     """
     listed = [os.getpid()] if pids is None else [pids] if isinstance(pids, int) else list(pids)
     parameters = request(None, None, None, None, duration, note, False, None, False, listed)
-    parameters["while_pid"] = listed[0] if listed else 0
+    parameters["with_process"] = os.getpid() in listed or None
     return Hold(parameters, socket, False).acquire()

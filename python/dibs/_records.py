@@ -102,6 +102,7 @@ class Lease:
     note: Optional[str]
     position: Optional[int]
     share_mib: Optional[int]
+    with_process: Optional[int]
     idle_since: Optional[datetime]
     idle_release: Optional[datetime]
     job: Optional[JobState]

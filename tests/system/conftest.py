@@ -11,6 +11,7 @@ import pytest
 from fake_nvml import FakeNvml
 from harness import Daemon, install_programs, small_disk
 from jobs import QUICK, Jobs
+from pyscript import Scripts, install_modules
 from sessions import Sessions
 from site_sensor import Device
 
@@ -117,6 +118,26 @@ def make_jobs(new_jobs):
 @pytest.fixture
 def jobs(make_jobs):
     return make_jobs()
+
+
+@pytest.fixture(scope="session")
+def modules(base_directory):
+    """Where the modules of python/ are that every user can read."""
+    return install_modules(Path(tempfile.mkdtemp(dir=base_directory)))
+
+
+@pytest.fixture
+def make_scripts(modules):
+    """make_scripts(daemon, prologue) gives the Scripts of its users."""
+    made = []
+
+    def make(daemon, prologue):
+        made.append(Scripts(modules, daemon, prologue))
+        return made[-1]
+
+    yield make
+    for scripts in made:
+        scripts.close()
 
 
 @pytest.fixture
