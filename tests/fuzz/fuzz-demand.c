@@ -47,7 +47,7 @@ static void check_messages(int fd)
 
 		REQUIRE(json_is_string(json_object_get(json, "type")));
 		for (; line < end; line++)
-			REQUIRE(*line >= 0x20 && *line < 0x7f);
+			REQUIRE((unsigned char)*line >= 0x20 && (unsigned char)*line < 0x80);
 	}
 	REQUIRE(*line == '\0');
 }
