@@ -29,17 +29,46 @@ static json_t *make_record(const struct plan_record *record, bool active)
 		(json_int_t)record->until_us, "active", (int)active, "note", record->note);
 }
 
-static void take_skipped(struct cli *cli, struct plan *plan, json_t *reply)
+/* The one whose origin a sentence of dibsd begins with, and *ret_rest, what it says of it; or NULL.
+ */
+static const struct plan_record *find_record(
+	const struct plan_record *records, size_t n, const char *sentence, const char **ret_rest)
+{
+	for (size_t i = 0; i < n; i++) {
+		char origin[ORIGIN_SIZE];
+		size_t length;
+
+		plan_origin(origin, &records[i]);
+		length = strlen(origin);
+		if (strncmp(sentence, origin, length) != 0 ||
+			strncmp(sentence + length, ": ", 2) != 0)
+			continue;
+		*ret_rest = sentence + length + 2;
+		return &records[i];
+	}
+	return NULL;
+}
+
+/* An origin is not for people. Instead it is said of a hold who has what; of the history nothing,
+ * so that the same reason is told once. */
+static void take_skipped(struct cli *cli, struct plan *plan, const struct plan_record *records,
+	size_t n, bool active, json_t *reply)
 {
 	json_t *sentence;
 	size_t i;
 
 	json_array_foreach (json_object_get(reply, "skipped"), i, sentence) {
-		const char *wire = json_string_value(sentence);
-		char text[512];
+		const char *rest = json_is_string(sentence) ? json_string_value(sentence) : "";
+		const struct plan_record *record = find_record(records, n, rest, &rest);
+		char text[512], gpus[INDICES_SIZE];
 
-		people_rename(&cli->people, text, sizeof(text), wire ? wire : "");
-		reasons_add(&plan->skipped, "%s", text);
+		people_rename(&cli->people, text, sizeof(text), rest);
+		if (!record || !active) {
+			reasons_add(&plan->skipped, "a record of the history: %s", text);
+			continue;
+		}
+		plan_indices(gpus, sizeof(gpus), &record->gpus);
+		reasons_add(&plan->skipped, "the hold of %s, GPU %s: %s", record->user, gpus, text);
 	}
 }
 
@@ -63,7 +92,7 @@ static enum client_exit send_page(struct cli *cli, struct plan *plan,
 		return exit;
 	*imported += wire_int(reply, "imported", 0);
 	*known += wire_int(reply, "known", 0);
-	take_skipped(cli, plan, reply);
+	take_skipped(cli, plan, records, n, active, reply);
 	return EXIT_OK;
 }
 

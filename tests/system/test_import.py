@@ -19,6 +19,7 @@ from harness import DEADLINE, uid_of
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures/canhazgpu"
 HISTORY = "canhazgpu:usage_history_sorted"
+SECOND = 1_000_000
 READING = {"auth", "select", "get", "getrange", "scan", "zscan"}
 FIRST_ENV = """\
 SECRET_KEY=your_secret_key_here
@@ -201,6 +202,59 @@ def test_what_would_be_imported(daemon, redis, users, alice, bob):
     assert not daemon.leases()
 
 
+def test_the_state_of_its_present_version(daemon, redis, users, alice, bob, carol):
+    now = redis.load("present.jsonl", users)
+    said = canhazgpu(daemon, redis.address).stdout
+    assert "1 hold and 3 records imported, 0 known already, 4 skipped:" in said
+    [hold] = daemon.leases()
+    assert (hold["user"], hold["kind"], hold["gpus"], hold["note"]) == (alice, "hold", [0, 1], 'notebook "A"')
+    raw = daemon.wait_status(lambda s: s["leases"])["leases"][0]
+    assert abs(raw["until"] - (now + 7200) * SECOND) < SECOND
+    over = json.loads(daemon.dibs("history", "--all", "--since", "2d", "--json").stdout)
+    assert sorted((l["user"], l["kind"], l["gpus"]) for l in over) == sorted(
+        [(alice, "run", [0]), (alice, "hold", [0, 1]), (bob, "hold", [1]), (carol, "hold", [3])])
+    report = json.loads(daemon.dibs("report", "--days", "3", "--by", "user", "--json").stdout)
+    held = {row["name"]: row["held_us"] for row in report["rows"]}
+    assert abs(held[alice] - (6400 + 2 * 600) * SECOND) < 20 * SECOND
+    assert (held[bob], held[carol]) == (3600 * SECOND, (7200 - 60) * SECOND)
+
+    # Again: nothing is there twice, also when the hold has been given back.
+    again = canhazgpu(daemon, redis.address).stdout
+    assert "0 holds and 0 records imported, 4 known already, 4 skipped:" in again
+    daemon.dibs("release", user=alice)
+    daemon.restart()
+    assert "0 holds and 0 records imported, 4 known already" in canhazgpu(daemon, redis.address).stdout
+    assert not daemon.leases()
+
+
+def test_a_hold_of_somebody_else_stays(daemon, redis, users, alice, bob):
+    redis.load("first.jsonl", users)
+    daemon.reserve("--gpu", "0", user=bob)
+    said = canhazgpu(daemon, redis.address).stdout
+    assert "0 holds and 3 records imported, 0 known already, 1 skipped:" in said
+    assert re.search(rf"^  the hold of {alice}, GPU 0: GPU 0 is leased already \(hold #\d+, {bob}\)$", said, re.M)
+    assert [l["user"] for l in daemon.leases()] == [bob]
+
+
+def test_the_state_of_its_first_versions(daemon, redis, users, alice, bob):
+    redis.load("first.jsonl", users)
+    shown = canhazgpu(daemon, redis.address, "--dry-run").stdout
+    assert f"hold of {alice}: GPU 0 until " in shown
+    assert f"  GPU 1: a run of {bob} since " in shown
+    assert "1 hold and 3 records would be imported, 0 skipped\n" in shown
+    assert "1 hold and 3 records imported, 0 known already, 0 skipped\n" in canhazgpu(daemon, redis.address).stdout
+
+
+def test_gpus_that_are_not_here(make_daemon, redis, users, alice):
+    daemon = make_daemon(sim="1xA100-80G").start()
+    redis.load("first.jsonl", users)
+    redis.command("SET", "canhazgpu:gpu:0", "{}")
+    said = canhazgpu(daemon, redis.address).stdout
+    assert "0 holds and 1 record imported, 0 known already, 2 skipped:" in said
+    assert "  a record of the history: there is no GPU 2\n" in said
+    assert "canhazgpu gpu" not in said
+
+
 def test_runs_are_named_with_their_processes(make_nvml, make_redis, users, bob):
     nvml, daemon = make_nvml(gpus=4)
     redis = make_redis()
@@ -209,6 +263,25 @@ def test_runs_are_named_with_their_processes(make_nvml, make_redis, users, bob):
     job = nvml.job(nvml.gpus[1], user=bob)
     daemon.wait_status(lambda s: any(gpu["processes"] for gpu in s["gpus"]))
     assert f"dibs reserve --adopt {job.gpu_pid}\n" in canhazgpu(daemon, redis.address, "--dry-run").stdout
+
+
+def test_only_administrators_import(daemon, redis, users, alice):
+    redis.load("first.jsonl", users)
+    refused = canhazgpu(daemon, redis.address, user=alice, code=3)
+    assert "administrator" in refused.stderr
+    assert not daemon.leases()
+
+
+def test_a_long_history(daemon, redis, users, alice):
+    redis.load("first.jsonl", users)
+    now = int(time.time())
+    for i in range(1234):
+        start = now - 90_000 - i * 60
+        redis.command("ZADD", HISTORY, start + 30, json.dumps(
+            {"user": alice, "gpu_id": i % 8, "start_time": start, "end_time": start + 30, "duration_seconds": 30,
+             "reservation_type": "run"}))
+    assert "1 hold and 1237 records imported, 0 known" in canhazgpu(daemon, redis.address, timeout=60).stdout
+    assert "0 holds and 0 records imported, 1238 known" in canhazgpu(daemon, redis.address, timeout=60).stdout
 
 
 def test_passwords(daemon, make_redis, users):
