@@ -175,9 +175,13 @@ def test_pipelines_and_shells_of_the_documents(chg, alice):
     assert chg.shell(script, alice).stdout.splitlines()[1:] == ["ran python preprocess.py on 0", "ran python train.py on 0"]
     done = chg.shell("nohup canhazgpu run --gpus 1 -- python process_data.py < /dev/null 2>&1 | cat", alice)
     assert "ran python process_data.py on " in done.stdout
+    chg.daemon.wait_leases(0)
+    assert chg.shell('echo $(canhazgpu status | grep "AVAILABLE" | wc -l)', alice).stdout == "8\n"
+    chg("reserve", "--gpus", "3", user=alice)
+    assert chg.shell('echo $(canhazgpu status --format readme | grep "IN USE by" | wc -l)', alice).stdout == "3\n"
     jq = chg.shell("""canhazgpu status --json | jq -c '[.[] | select(.status == "AVAILABLE") | .gpu_id]'""", alice)
     if "command not found" not in jq.stderr:
-        assert json.loads(jq.stdout) == list(range(8))
+        assert json.loads(jq.stdout) == [3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("line, unused", [
