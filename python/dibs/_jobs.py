@@ -17,7 +17,8 @@ from . import _values
 from ._lease import wishes
 from ._records import Lease, Shown, record
 from ._values import Duration, Gpus, Size
-from ._varlink import HANGUP, Comeback, Invalid, Link, Parameters, Path, Unreachable, call, run, socket_path
+from ._varlink import (HANGUP, NO_COMEBACK, PATIENCE, TIMEOUT, Comeback, Invalid, Link, Parameters, Path, Unreachable, call,
+                       run, socket_path)
 
 Signal = Union[int, str]  # signal.SIGUSR1, "USR1"
 
@@ -85,15 +86,15 @@ class Job:
                         raise
                     comeback.patience = None if end is None else max(0.0, end - time.monotonic())
                     await comeback.reopen(link, path)
-        except Unreachable:
-            if end is not None and time.monotonic() >= end:
+        except Unreachable as error:
+            if end is not None and error.id in (TIMEOUT, NO_COMEBACK):
                 raise TimeoutError(f"job {self.id} has not ended") from None
             raise
         finally:
             link.close()
 
-    def _control(self, action: str, signal: Optional[int] = None) -> None:
-        call("ControlJobs", {"action": action, "ids": [str(self.id)], "signal": signal}, self._path)
+    def _control(self, action: str, signal: Optional[int] = None, seconds: Optional[float] = PATIENCE) -> None:
+        call("ControlJobs", {"action": action, "ids": [str(self.id)], "signal": signal}, self._path, seconds)
 
     def cancel(self) -> None:
         """It leaves the queue, or is told to end."""
@@ -116,7 +117,7 @@ class Job:
 
     def suspend(self) -> None:
         """It is frozen and its GPUs are freed; returns when that is done."""
-        self._control("suspend")
+        self._control("suspend", seconds=None)
 
     def __repr__(self) -> str:
         return f"<Job {self.id}>"

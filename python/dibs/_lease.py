@@ -19,8 +19,8 @@ from typing import Dict, Iterable, List, Mapping, Optional, Tuple, Type, Union
 from . import _values
 from ._records import Gpu, Grant, Lease, record
 from ._values import Duration, Gpus, Size
-from ._varlink import (COMEBACK, PATIENCE, HANGUP, Comeback, Error, Invalid, Link, NotFree, Parameters, Path,
-                       Refused, Unreachable, call, call_over, run, socket_path)
+from ._varlink import (COMEBACK, HANGUP, PATIENCE, Comeback, Error, Invalid, Link, NotFree, Parameters, Path, Refused,
+                       Unreachable, call, call_over, run, socket_path)
 
 log = logging.getLogger("dibs")
 
@@ -46,10 +46,11 @@ class Wish:
             await self.link.open(self.path)
             await self.link.send("org.dibs.Request", self.parameters, more=True)
             return await self._follow()
-        except (Invalid, Refused, NotFree, GeneratorExit):
+        except GeneratorExit:
             raise
-        except BaseException:
-            await self._withdraw()
+        except BaseException as error:
+            if not isinstance(error, Error) or error.id.startswith("client."):  # not the last word of dibsd
+                await self._withdraw()
             raise
         finally:
             self.link.close()
@@ -280,9 +281,9 @@ async def give_back(link: Link, path: str, parameters: Parameters) -> None:
             return
 
 
-def warn_kept(error: Error, stacklevel: int) -> None:
+def warn_kept(error: Error) -> None:
     """A block ends as it would have ended; what it did is not to be lost for this."""
-    warnings.warn(f"the lease ends with this process, not before: {error}", ResourceWarning, stacklevel=stacklevel)
+    warnings.warn(f"the lease ends with this process, not before: {error}", ResourceWarning, stacklevel=3)
 
 
 class Hold(HoldBase):
@@ -307,7 +308,7 @@ class Hold(HoldBase):
         try:
             self.release()
         except Error as error:
-            warn_kept(error, 2)
+            warn_kept(error)
 
     def extend(self, duration: Duration) -> Lease:
         """It lasts so much longer."""
@@ -330,7 +331,7 @@ def wishes(gpus: Optional[int], gpu: Optional[Gpus], type: Union[None, str, Iter
 
 
 def request(gpus: Optional[int], gpu: Optional[Gpus], type: Union[None, str, Iterable[str]], min_memory: Optional[Size],
-            duration: Optional[Duration], note: Optional[str], wait: bool, timeout: Union[None, int, float], force: bool,
+            duration: Optional[Duration], note: Optional[str], wait: bool, timeout: Optional[Duration], force: bool,
             adopt: Optional[Iterable[int]]) -> Parameters:
     """The parameters of Request for a lease of this process."""
     if not wait and timeout:
@@ -346,7 +347,7 @@ def request(gpus: Optional[int], gpu: Optional[Gpus], type: Union[None, str, Ite
 
 def lease(gpus: Optional[int] = None, *, gpu: Optional[Gpus] = None, type: Union[None, str, Iterable[str]] = None,
           min_memory: Optional[Size] = None, duration: Optional[Duration] = None, note: Optional[str] = None,
-          wait: bool = True, timeout: Union[None, int, float] = None, force: bool = False,
+          wait: bool = True, timeout: Optional[Duration] = None, force: bool = False,
           adopt: Optional[Iterable[int]] = None, set_environment: bool = True, socket: Optional[Path] = None) -> Hold:
     """GPUs for a block of this process, waited for in the queue:
 
@@ -355,7 +356,7 @@ def lease(gpus: Optional[int] = None, *, gpu: Optional[Gpus] = None, type: Union
 
     gpus: how many; one if nothing is said. gpu: just these, by index or UUID. type: parts of model names, any will do.
     min_memory: of the card, "40G" or MiB. duration: "4h", seconds or a timedelta; without one it lasts as long as the
-    block, and never longer than this process. timeout: seconds to wait; then, or at once with wait=False, NotFree is
+    block, and never longer than this process. timeout: how long to wait; then, or at once with wait=False, NotFree is
     raised. force: also GPUs in foreign use. adopt: processes of yours; the lease is for the GPUs that they use.
     set_environment: CUDA_VISIBLE_DEVICES and others are set in os.environ meanwhile. socket: where dibsd is.
 

@@ -62,7 +62,8 @@ class Unreachable(Error):
     """dibsd does not run, does not answer, or may not be used by you."""
 
 
-HANGUP = "client.hangup"  # the id when dibsd hung up, for those who try to get back
+# Ids of what is not dibsd's own word. HANGUP: try to get back.
+HANGUP, TIMEOUT, NO_COMEBACK = "client.hangup", "client.timeout", "client.no-comeback"
 
 
 def socket_path(path: Optional[Path]) -> str:
@@ -197,7 +198,7 @@ class Link:
         end = time.monotonic() + PATIENCE
         while not await self._connect(path):
             if time.monotonic() >= end:
-                raise Unreachable("client.timeout", "dibsd does not answer; see 'systemctl status dibsd'")
+                raise Unreachable(TIMEOUT, "dibsd does not answer; see 'systemctl status dibsd'")
             await self.pause(0.02)
 
     async def _connect(self, path: str) -> bool:
@@ -228,7 +229,7 @@ class Link:
     async def _wait(self, events: int, end: Optional[float]) -> None:
         left = None if end is None else end - time.monotonic()
         if left is not None and left <= 0:
-            raise Unreachable("client.timeout", "dibsd does not answer; see 'systemctl status dibsd'")
+            raise Unreachable(TIMEOUT, "dibsd does not answer; see 'systemctl status dibsd'")
         await self._ready(events, left)
 
     async def send(self, method: str, parameters: Parameters, more: bool = False) -> None:
@@ -255,7 +256,7 @@ class Link:
         self._scanned = 0
         return frame
 
-    async def receive(self, seconds: Optional[float] = PATIENCE) -> Tuple[Parameters, bool]:
+    async def receive(self, seconds: Optional[float]) -> Tuple[Parameters, bool]:
         """The next reply and whether more follow. Unreachable after that time."""
         end = None if seconds is None else time.monotonic() + seconds
         while True:
@@ -277,19 +278,21 @@ class Link:
             self._buffer += data
 
 
-async def call_over(link: Link, path: str, method: str, parameters: Parameters) -> Parameters:
-    """One call with one reply, which dibsd gives at once."""
+async def call_over(link: Link, path: str, method: str, parameters: Parameters,
+                    seconds: Optional[float] = PATIENCE) -> Parameters:
+    """One call with one reply, which is there after so many seconds."""
     try:
         await link.open(path)
         await link.send("org.dibs." + method, parameters)
-        reply, _ = await link.receive()
+        reply, _ = await link.receive(seconds)
         return reply
     finally:
         link.close()
 
 
-def call(method: str, parameters: Optional[Parameters] = None, path: Optional[Path] = None) -> Parameters:
-    return run(call_over(Link(), socket_path(path), method, parameters or {}))
+def call(method: str, parameters: Optional[Parameters] = None, path: Optional[Path] = None,
+         seconds: Optional[float] = PATIENCE) -> Parameters:
+    return run(call_over(Link(), socket_path(path), method, parameters or {}, seconds))
 
 
 class Comeback:
@@ -312,9 +315,9 @@ class Comeback:
             self._pause = min(max(2 * self._pause, 0.02), 0.25)
             try:
                 if self.patience is not None and time.monotonic() > self.lost + self.patience:
-                    raise Unreachable("client.no-comeback", "dibsd went away and did not come back; see 'systemctl status "
+                    raise Unreachable(NO_COMEBACK, "dibsd went away and did not come back; see 'systemctl status "
                                       "dibsd'")
                 return await link.open(path)
             except Unreachable as error:
-                if error.id == "client.no-comeback":
+                if error.id == NO_COMEBACK:
                     raise

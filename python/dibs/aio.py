@@ -71,7 +71,7 @@ class Hold(HoldBase):
         try:
             await self.release()
         except Error as error:
-            warn_kept(error, 2)
+            warn_kept(error)
 
     async def _call(self, method: str, parameters: Parameters) -> Lease:
         return self._told(await call_over(Link(), self._path, method, parameters))
@@ -88,7 +88,7 @@ class Hold(HoldBase):
 
 def lease(gpus: Optional[int] = None, *, gpu: Optional[Gpus] = None, type: Union[None, str, Iterable[str]] = None,
           min_memory: Optional[Size] = None, duration: Optional[Duration] = None, note: Optional[str] = None,
-          wait: bool = True, timeout: Union[None, int, float] = None, force: bool = False,
+          wait: bool = True, timeout: Optional[Duration] = None, force: bool = False,
           adopt: Optional[Iterable[int]] = None, set_environment: bool = True, socket: Optional[Path] = None) -> Hold:
     """As dibs.lease(), for `async with`. os.environ is that of all tasks: with several leases, set_environment=False."""
     return Hold(_lease.request(gpus, gpu, type, min_memory, duration, note, wait, timeout, force, adopt), socket,

@@ -17,7 +17,7 @@ import threading
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import Dict, Iterable, List, Optional, Tuple, Type, Union
+from typing import Dict, Iterable, Iterator, List, Optional, Tuple, Type, Union
 
 import dibs
 
@@ -53,23 +53,33 @@ class _Machine:
         self.gpus = {gpu.index: gpu for gpu in status.gpus}
         self.owners = {lease.id: lease.uid for lease in status.leases}
 
-    def check(self, uid: int) -> None:
-        """RuntimeError if this process cannot lock it."""
+    def is_ours(self, uid: int) -> bool:
+        hold = _locks.hold(uid)
+        return bool(hold and uid in self.gpus and hold.id in self.gpus[uid].leases)
+
+    def refusal(self, uid: int) -> Optional[str]:
+        """Why this process cannot lock it."""
         gpu = self.gpus.get(uid)
         if gpu is None:
-            raise LockError(f"Could not aquire lock. This machine has no GPU {uid}.")
-        hold = _locks.hold(uid)
-        if hold and hold.id in gpu.leases:
+            return f"Could not aquire lock. This machine has no GPU {uid}."
+        if self.is_ours(uid):
+            return None
+        if gpu.leases:
+            return f"Could not aquire lock. The resource is locked by {_user_name(self.owners.get(gpu.leases[0], -1))}"
+        if gpu.state == "foreign":
+            return "Lock could have been aquired but the GPU is being used by a rogue user."
+        return None if gpu.state == "free" else f"Could not aquire lock. GPU {uid} is {gpu.state}: {gpu.reason}"
+
+    def check(self, uid: int) -> None:
+        """RuntimeError if this process cannot lock it."""
+        refusal = self.refusal(uid)
+        if refusal:
+            raise LockError(refusal)
+        if self.is_ours(uid):
             logger.warning("Found existing GPU lock for pid %s. Please make sure to release resources after finishing your "
                            "scripts. Old lock will be renewed.", os.getpid())
-        elif gpu.leases:
-            raise LockError(f"Could not aquire lock. The resource is locked by {_user_name(self.owners.get(gpu.leases[0], -1))}")
-        elif gpu.state == "foreign":
-            raise LockError("Lock could have been aquired but the GPU is being used by a rogue user.")
-        elif gpu.state != "free":
-            raise LockError(f"Could not aquire lock. GPU {uid} is {gpu.state}: {gpu.reason}")
 
-    def available(self, uids: Iterable[int]) -> Iterable[int]:
+    def available(self, uids: Iterable[int]) -> Iterator[int]:
         for uid in uids:
             try:
                 self.check(uid)
@@ -96,26 +106,27 @@ class _Locks:
         hold, _ = self.holds.get(uid, (None, 0))
         return hold if hold and hold.held else None
 
-    def take(self, uids: List[int], machine: _Machine) -> None:
+    def take(self, uids: List[int], machine: _Machine) -> Dict[int, dibs.Hold]:
         """All or none. NotFree if somebody was quicker."""
         with self.mutex:
-            ours = {uid: hold for uid in uids for hold in [self.hold(uid)] if hold and hold.id in machine.gpus[uid].leases}
-            new = [uid for uid in uids if uid not in ours]
+            new = [uid for uid in uids if not machine.is_ours(uid)]
             if new:
-                taken = dibs.lease(gpu=new, note="gpu_lock", wait=False, set_environment=False).acquire()
-                self.holds.update((uid, (taken, 1)) for uid in new)
-            for uid, hold in ours.items():
-                self.holds[uid] = hold, self.holds[uid][1] + 1
+                hold = dibs.lease(gpu=new, note="gpu_lock", wait=False, set_environment=False).acquire()
+                self.holds.update((uid, (hold, 0)) for uid in new)
+            for uid in uids:
+                hold, times = self.holds[uid]
+                self.holds[uid] = hold, times + 1
             for uid in new:
                 logger.debug("Aquired lock on GPU %s", uid)
+            return {uid: self.holds[uid][0] for uid in uids}
 
-    def give_back(self, uids: List[int]) -> None:
+    def give_back(self, taken: Dict[int, dibs.Hold]) -> None:
         with self.mutex:
             leases: Dict[int, Tuple[dibs.Hold, List[int]]] = {}
-            for uid in uids:
-                if not self.hold(uid):
-                    continue
-                hold, times = self.holds.pop(uid)
+            for uid, hold in taken.items():
+                if self.hold(uid) is not hold:
+                    continue  # it was taken away, and locked anew
+                _, times = self.holds.pop(uid)
                 if times > 1:
                     self.holds[uid] = hold, times - 1
                 else:
@@ -125,7 +136,7 @@ class _Locks:
 
     def _release(self, hold: dibs.Hold, uids: List[int]) -> None:
         try:
-            if any(other is hold for other, _ in self.holds.values()):
+            if any(other is hold for other, _ in list(self.holds.values())):
                 hold.shrink(uids)
             else:
                 hold.release()
@@ -168,13 +179,12 @@ class _Claim:
     """That GPUs are locked once. It can be dropped twice, and in a child, to no effect."""
 
     def __init__(self, uids: List[int], machine: _Machine) -> None:
-        _locks.take(uids, machine)
-        self.uids, self.pid = uids, os.getpid()
+        self.taken, self.pid = _locks.take(uids, machine), os.getpid()
 
     def drop(self) -> None:
         if self.pid == os.getpid():
             self.pid = 0
-            _locks.give_back(self.uids)
+            _locks.give_back(self.taken)
 
 
 class _Lock:
@@ -283,8 +293,9 @@ def _lock_any(n: int, n_system_gpus: Optional[int]) -> Union[_GPULock, _MultiGPU
             lock._lock(machine)
             return lock
         except dibs.NotFree:
-            taken = [uid for uid in uids if _Machine().gpus[uid].state != "free"]
-            lost += taken or uids
+            machine = _Machine()
+            taken = [uid for uid in uids if machine.refusal(uid)]
+            lost += taken or [uid for uid in uids if not machine.is_ours(uid)]
 
 
 def _read_positional(positional: Tuple[Optional[int], ...], n: Optional[int], n_system_gpus: Optional[int],

@@ -366,6 +366,23 @@ say("left")
     finish(program)
 
 
+def test_what_was_locked_anew_is_not_given_back_with_the_old_lock(locks, alice):
+    program = locks.start("""
+old = lock_gpu().__enter__()
+say("locked")
+hear()
+new = lock_gpu().__enter__()
+old.__exit__(None, None, None)
+say(new.uid, seen()[1])
+hear()
+""", alice)
+    assert line(program) == "locked"
+    locks.daemon.dibs("release", locks.daemon.leases()[0]["id"], user=alice)
+    tell(program)
+    assert line(program) == "0 0"
+    assert [lease["gpus"] for lease in locks.daemon.leases()] == [[0]]
+
+
 def test_forked_children_have_locks_of_their_own(locks, alice):
     """And do not give back, or renew, those of their parent."""
     locks.run("""

@@ -173,6 +173,47 @@ except KeyboardInterrupt: say("left")
     assert (released[0]["method"], released[0]["parameters"]) == ("org.dibs.Release", {"ids": [7]})
 
 
+def test_a_fault_of_dibsd_is_told_at_once(python, base_directory):
+    """It is the last word: there is nothing to withdraw, and the link stays open."""
+    told = threading.Event()
+
+    def fault(link, call):
+        call()
+        link.sendall(b'{"error":"org.dibs.Fault","parameters":{"id":"store.full","message":"no room"}}\0')
+        assert link.recv(1000) == b""
+        told.set()
+
+    with tempfile.TemporaryDirectory(dir=base_directory) as directory, server(Path(directory), fault) as environment:
+        assert python.says("""
+from dibs import _lease
+_lease.LAST_WORDS = 1000
+try: dibs.lease().acquire()
+except dibs.Fault as error: say(json.dumps([error.id, error.message]))
+""", env=environment) == ["store.full", "no room"]
+    assert told.is_set()
+
+
+def test_a_dibsd_that_does_not_answer(python, base_directory):
+    """Not at all, and not to a request that should be over."""
+    release = threading.Event()
+
+    def silent(link, call):
+        call()
+        release.wait(DEADLINE)
+
+    with tempfile.TemporaryDirectory(dir=base_directory) as directory:
+        with server(Path(directory), silent, silent) as environment:
+            out = python.start("""
+from dibs import _lease, _varlink
+_lease.PATIENCE = _lease.LAST_WORDS = 0.1
+for call in (lambda: _varlink.call("GetStatus", seconds=0.1), dibs.lease(timeout=0.2).acquire):
+    try: call()
+    except dibs.Unreachable as error: say(error.id)
+""", env=environment)
+            assert [line(out), line(out)] == ["client.timeout"] * 2
+            release.set()
+
+
 def test_a_dibsd_that_is_not_there(python, daemon, alice):
     missing, closed = daemon.directory / "none", daemon.directory / "closed"
     dead = socket.socket(socket.AF_UNIX)

@@ -104,8 +104,12 @@ late = dibs.submit(["true"], begin="1h", held=True, nice=5, retries=2, on_limit=
 job = late.lease.job
 assert 3500 < (job.begin - datetime.now(timezone.utc)).total_seconds() <= 3600
 assert (job.held, job.nice, job.retries, job.on_limit) == (True, 5, 2, "requeue") and late.lease.exit_code is None
-try: late.wait(timeout=0.2)
-except TimeoutError: pass
+for seconds in (0, 0.2):
+    try: late.wait(timeout=seconds)
+    except TimeoutError: pass
+    else: assert False
+try: dibs.Job(1, socket="/nowhere").wait(0)
+except dibs.Unreachable: pass
 else: assert False
 late.hold()
 late.cancel()
