@@ -19,6 +19,10 @@ void mgpu_id(char dst[MGPU_ID_SIZE], int64_t lease);
 /* Also without zeros, or with "#" in front. -EINVAL with a sentence. */
 int mgpu_parse_id(const char *text, int64_t *ret, struct error *err);
 
+/* client_call(), with people in its sentences by their names. */
+enum client_exit mgpu_call(
+	struct cli *cli, const char *method, json_t *parameters, json_t **ret, struct error *err);
+
 /* As it is asked for. All texts are borrowed. */
 struct mgpu_job {
 	const char *gpus;    /* how many; NULL: as many as gpu_ids has */

@@ -11,6 +11,7 @@ import pytest
 from fake_nvml import FakeNvml
 from harness import Daemon, install_programs, small_disk
 from jobs import QUICK, Jobs
+from mgpu_site import MgpuSite, install_mgpu, tidy
 from pyscript import Scripts, install_modules
 from sessions import Sessions
 from site_sensor import Device
@@ -209,3 +210,32 @@ def two(make_nvml):
     """Two GPUs, and their running daemon."""
     nvml, daemon = make_nvml()
     return nvml, daemon.start()
+
+
+@pytest.fixture(scope="session")
+def mgpu_programs(programs):
+    return install_mgpu(Path(os.environ["DIBS_BUILD"]).resolve(), programs)
+
+
+@pytest.fixture
+def make_site(make_daemon, mgpu_programs, users):
+    """make_site(config) gives an MgpuSite of a running daemon with eight simulated GPUs."""
+    made = []
+
+    def make(config=QUICK, **options):
+        site = MgpuSite(make_daemon(config=config, **options).start(), mgpu_programs)
+        made.append(site)
+        return site
+
+    for user in users:
+        tidy(Path(pwd.getpwnam(user).pw_dir))
+    yield make
+    for site in made:
+        site.close()
+    for user in users:
+        tidy(Path(pwd.getpwnam(user).pw_dir))
+
+
+@pytest.fixture
+def site(make_site):
+    return make_site()
