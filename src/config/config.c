@@ -256,6 +256,7 @@ struct config *config_free(struct config *config)
 		return NULL;
 	free(config->socket);
 	free(config->state_directory);
+	free(config->lock_directory);
 	free(config->cgroup_root);
 	free(config->sensor_exec);
 	free(config->session_cgroups);

@@ -68,6 +68,8 @@ struct config {
 	bool share_enabled;
 	int64_t share_grace_us; /* between the warning and the end of who uses more than its share
 				 */
+	/* [gpu-lock] */
+	char *lock_directory; /* where users of the package gpu_lock have their locks; NULL: none */
 	/* [mgpu] Read by mgpu_srun, each time. */
 	bool mgpu_foreground;
 	/* [journal] */

@@ -463,8 +463,13 @@ static const struct config_row rows[] = {
 	{ { "share", "grace", "30s",
 		  "How long who uses more than its share is warned before it is ended.", true },
 		FIELD(time, share_grace_us), 0, DAY_SEC },
-	{ { "mgpu", "foreground", "yes",
-		  "Does mgpu_srun stay and show the output when not told?", true },
+	{ { "gpu-lock", "directory", "",
+		  "Where users of the Python package gpu_lock have their lock files. Empty: there "
+		  "are none.",
+		  false },
+		FIELD(optional_path, lock_directory), 0, PATH_LENGTH_MAX },
+	{ { "mgpu", "foreground", "yes", "Does mgpu_srun stay and show the output when not told?",
+		  true },
 		FIELD(yes, mgpu_foreground) },
 	{ { "journal", "keep", "never",
 		  "How long what has ended is kept for history and reports. never: it is not "

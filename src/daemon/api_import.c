@@ -16,6 +16,7 @@
 #include "daemon/api.h"
 #include "daemon/batch.h"
 #include "daemon/lifecycle.h"
+#include "daemon/lock_files.h"
 #include "daemon/watch.h"
 #include "model/usage.h"
 
@@ -223,6 +224,9 @@ static void take_over(struct import *import, const struct record *record)
 		return skip(import, record, "only a hold can go on");
 	if (goes_on && !check_free(import, record, &gpus))
 		return;
+	if (goes_on && !lock_files_claim(import->m, NULL, &gpus))
+		return skip(import, record, "somebody has locked it in %s",
+			import->m->config->lock_directory);
 	if (goes_on)
 		add_hold(import, record, &gpus, until_us);
 	add_ended(import, record, &gpus, since_us, MIN(until_us, import->now_us));

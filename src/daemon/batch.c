@@ -21,6 +21,7 @@
 #include "daemon/hook.h"
 #include "daemon/job.h"
 #include "daemon/lifecycle.h"
+#include "daemon/lock_files.h"
 #include "daemon/needs.h"
 #include "daemon/revoke.h"
 #include "daemon/sensor.h"
@@ -157,14 +158,20 @@ void batch_forget(struct manager *m, const struct connection *connection)
 static void run_queue(struct manager *m)
 {
 	struct queue_start starts[GPU_MAX];
-	size_t n;
+	size_t n, taken;
 
 	if (!m->batch->want_pass || sensor_paused(m->sensor))
 		return;
 	m->batch->want_pass = false;
-	n = queue_pass(m->pool, clock_now(&m->clock), starts, ELEMENTSOF(starts));
-	for (size_t i = 0; i < n; i++)
-		lifecycle_grant(m, starts[i].lease, &starts[i].gpus);
+	do { /* again, if others had taken some meanwhile */
+		taken = 0;
+		n = queue_pass(m->pool, clock_now(&m->clock), starts, ELEMENTSOF(starts));
+		for (size_t i = 0; i < n; i++)
+			if (lock_files_claim(m, starts[i].lease, &starts[i].gpus))
+				lifecycle_grant(m, starts[i].lease, &starts[i].gpus);
+			else
+				taken++;
+	} while (taken > 0);
 	if (n == ELEMENTSOF(starts)) /* shares: there may be more */
 		batch_want_pass(m);
 }
@@ -319,7 +326,8 @@ static void undo(struct manager *m, struct changes *changes, const struct error 
 			send_fault(watch->connection, err);
 		watch_free(lease);
 	}
-	guard_apply(m);               /* it may have looked at what now turns out not to be true */
+	guard_apply(m); /* it may have looked at what now turns out not to be true */
+	lock_files_apply(m);
 	send_replies(changes, false); /* which are of what was there before */
 	for (size_t i = 0; i < changes->n_replies; i++)
 		if (changes->replies[i].connection && changes->replies[i].final)
@@ -335,8 +343,10 @@ static void apply(struct manager *m, struct changes *changes)
 		lifecycle_prepare(m, changes->leases[i].lease);
 	/* Nobody is told that a GPU is theirs before the gate is open to them, and shut to others.
 	 */
-	if (changes->n_leases + changes->n_gpus > 0)
+	if (changes->n_leases + changes->n_gpus > 0) {
 		guard_apply(m);
+		lock_files_apply(m);
+	}
 	/* First: what is applied may bring the last answer of the same call. */
 	send_replies(changes, false);
 	for (int ended = 1; ended >= 0; ended--)

@@ -25,6 +25,7 @@
 #include "daemon/jobs.h"
 #include "daemon/job_limits.h"
 #include "daemon/lifecycle.h"
+#include "daemon/lock_files.h"
 #include "daemon/openers.h"
 #include "daemon/prune.h"
 #include "daemon/revoke.h"
@@ -306,6 +307,7 @@ void manager_ready(struct manager *m, bool complete)
 	if (m->sim && m->root)
 		sim_nodes_make(m);
 	guard_start(m);
+	lock_files_start(m);
 	job_start_all(m);
 	prune_start(m);
 	r = health_start(m);
@@ -341,6 +343,7 @@ struct manager *manager_free(struct manager *m)
 	foreign_free(m->foreign);
 	health_free(m->health);
 	hook_free(m->hook);
+	lock_files_free(m->lock_files);
 	openers_free(m->openers);
 	suspends_free(m->suspends);
 	jobs_free(m->jobs);

@@ -23,6 +23,7 @@ struct revoke;
 struct foreign;
 struct health;
 struct hook;
+struct lock_files;
 struct openers;
 struct jobs;
 struct suspend;
@@ -52,6 +53,7 @@ struct manager {
 	struct jobs *jobs;
 	struct suspend *suspends; /* list of those that go on */
 	struct hook *hook;
+	struct lock_files *lock_files; /* NULL: there is no bridge */
 	struct openers *openers;
 	struct reports *reports;
 	struct usage_account *usage;

@@ -238,6 +238,8 @@ void watch_check(struct lease *lease)
 		job_look(watch->manager, lease);
 	if (!lease_holds(lease) || (lease->kind != LEASE_RUN && lease->request.bound == BOUND_NOT))
 		return;
+	if (lease->request.bound == BOUND_LOCK_FILE && lease->pid == 0)
+		return; /* it is being written */
 	watch_leader(lease);
 	if (!watch->leader_ended)
 		return;

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A lease that is granted has its files before it is stored, so that nobody gets in between; one
+ * that ends keeps them until that is stored. Theirs are seen as they come and go (inotify(7)), and
+ * when a file of ours cannot be placed since one of theirs is there.
+ */
+#include "daemon/lock_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/parse.h"
+#include "daemon/batch.h"
+#include "daemon/lifecycle.h"
+#include "daemon/lock_file.h"
+#include "daemon/watch.h"
+
+#define NOBODY      INT64_C(-1) /* a file of ours for a GPU that is not to be had */
+#define UNKNOWN     INT64_C(-2) /* a file of ours that an earlier daemon has left */
+#define PASSWD_FILE "/etc/passwd"
+#define NAME_SIZE   sizeof("gpu_.json") + 12
+
+struct lock_files {
+	int dir;
+	sd_event_source *source, *again;
+	/* By slot: */
+	int64_t placed[GPU_MAX]; /* for which lease (or why) there is a file of ours; 0 = none */
+	struct {
+		int64_t lease; /* that stands for a file of theirs; 0 = none */
+		struct lock_file file;
+	} theirs[GPU_MAX];
+	bool told[GPU_MAX]; /* that one is locked and leased; said once */
+};
+
+static void name_of(const struct manager *m, unsigned slot, char dst[NAME_SIZE])
+{
+	snprintf(dst, NAME_SIZE, "gpu_%d.json", m->pool->gpus[slot].index);
+}
+
+/* Names from the file alone: a directory service that does not answer must not hold up the daemon.
+ * NULL: it is not there. */
+static char *user_name(uid_t uid)
+{
+	_cleanup_(fclosep) FILE *file = fopen(PASSWD_FILE, "re");
+	struct passwd *user;
+
+	while (file && (user = fgetpwent(file)))
+		if (user->pw_uid == uid)
+			return strdup(user->pw_name);
+	return NULL;
+}
+
+/* -EEXIST: it is theirs. */
+static int place(struct manager *m, unsigned slot, const struct lease *lease)
+{
+	uid_t uid = lease ? lease->uid : 0;
+	_cleanup_(freep) char *user = user_name(uid), *text = NULL;
+	char name[NAME_SIZE];
+	int r;
+
+	name_of(m, slot, name);
+	text = lock_file_text(m->pool->gpus[slot].index, uid, user, clock_wall() / USEC_PER_SEC,
+		lease ? lease->id : 0);
+	if (!text)
+		return -ENOMEM;
+	r = lock_file_place(m->lock_files->dir, name, text);
+	if (r == 0)
+		m->lock_files->placed[slot] = lease ? lease->id : NOBODY;
+	else if (r != -EEXIST)
+		log_warning("cannot make %s in %s: %s", name, m->config->lock_directory,
+			strerrordesc_np(-r));
+	return r;
+}
+
+/* The hold that stands for their lock. */
+static struct lease *make(struct manager *m, unsigned slot, const struct lock_file *lock)
+{
+	struct lease *lease = lease_new();
+
+	if (!lease)
+		return NULL;
+	lease->id = lease->turn = m->next_id;
+	lease->kind = LEASE_HOLD;
+	lease->uid = lock->uid;
+	lease->gid = lock->gid;
+	lease->pid = lock->pid;
+	lease->start_ticks = lock->start_ticks;
+	lease->submitted_us = clock_now(&m->clock);
+	lease->request = (struct request){
+		.count = 1,
+		.gpus = strdup(m->pool->gpus[slot].uuid),
+		.duration_us = TIME_NEVER,
+		.wait_us = TIME_NEVER,
+		.bound = BOUND_LOCK_FILE,
+		.force = true, /* whose the processes on it are is not asked by gpu_lock */
+		.command = strdup("gpu_lock"),
+	};
+	gpu_set_add(&lease->eligible, slot);
+	return lease->request.gpus && lease->request.command ? lease : lease_free(lease);
+}
+
+static void know(
+	struct manager *m, unsigned slot, const struct lease *lease, const struct lock_file *lock)
+{
+	m->lock_files->theirs[slot].lease = lease->id;
+	m->lock_files->theirs[slot].file = *lock;
+}
+
+static void take_up(struct manager *m, unsigned slot, const struct lock_file *lock)
+{
+	struct lease *lease = make(m, slot, lock);
+	struct gpu_set gpus = { 0 };
+
+	if (!lease || watch_new(m, lease) < 0 || pool_add(m->pool, lease) < 0) {
+		log_error("out of memory; leases are safe on disk");
+		abort();
+	}
+	m->next_id++;
+	gpu_set_add(&gpus, slot);
+	lifecycle_grant(m, lease, &gpus);
+	know(m, slot, lease, lock);
+}
+
+static void end_theirs(struct manager *m, struct lease *lease, enum lease_end why)
+{
+	lifecycle_end(m, lease, why, clock_now(&m->clock), EVENT_NOBODY,
+		why == LEASE_END_RELEASED ? "its lock file was removed" : NULL);
+}
+
+/* Somebody has locked it: the hold of who did, new or known. */
+static void notice(struct manager *m, unsigned slot, const struct lock_file *lock)
+{
+	struct lock_files *files = m->lock_files;
+	struct lease *holder = pool_holder(m->pool, slot);
+
+	if (holder && holder->request.bound != BOUND_LOCK_FILE) {
+		if (!files->told[slot])
+			log_warning("GPU %d is leased (#%" PRId64 "), and locked in %s by uid %u",
+				m->pool->gpus[slot].index, holder->id, m->config->lock_directory,
+				(unsigned)lock->uid);
+		files->told[slot] = true;
+		return;
+	}
+	if (holder && holder->uid == lock->uid && holder->pid == 0 && lock->pid) {
+		batch_touch(m, holder); /* it was being written */
+		holder->pid = lock->pid;
+		holder->start_ticks = lock->start_ticks;
+	}
+	if (holder && holder->uid == lock->uid && (lock->pid == 0 || holder->pid == lock->pid)) {
+		know(m, slot, holder, lock);
+		return;
+	}
+	if (holder)
+		end_theirs(m, holder, LEASE_END_RELEASED);
+	take_up(m, slot, lock);
+}
+
+/* It is there no more, or its process is not. */
+static void forget(struct manager *m, unsigned slot, enum lease_end why)
+{
+	struct lease *holder = pool_holder(m->pool, slot);
+
+	m->lock_files->told[slot] = false;
+	m->lock_files->theirs[slot].lease = 0;
+	if (holder && holder->request.bound == BOUND_LOCK_FILE)
+		end_theirs(m, holder, why);
+}
+
+static void look_again(struct lock_files *files)
+{
+	if (sd_event_source_get_enabled(files->again, NULL) != 0)
+		return;
+	sd_event_source_set_time_relative(files->again, LOCK_FILE_YOUNG_US + USEC_PER_MSEC);
+	sd_event_source_set_enabled(files->again, SD_EVENT_ONESHOT);
+}
+
+static void look(struct manager *m, unsigned slot)
+{
+	struct lock_files *files = m->lock_files;
+	struct lock_file lock;
+	char name[NAME_SIZE];
+	int r;
+
+	if (!m->pool->gpus[slot].present)
+		return;
+	name_of(m, slot, name);
+	r = lock_file_look(files->dir, name, &lock);
+	if (r < 0) {
+		log_warning("cannot read %s in %s: %s", name, m->config->lock_directory,
+			strerrordesc_np(-r));
+		return;
+	}
+	switch (lock.state) {
+	case LOCK_OURS:
+		if (!files->placed[slot])
+			files->placed[slot] = UNKNOWN;
+		break;
+	case LOCK_LIVE:
+	case LOCK_WRITING:
+		if (lock.state == LOCK_WRITING && lock.young)
+			look_again(files);
+		files->placed[slot] = 0;
+		notice(m, slot, &lock);
+		break;
+	case LOCK_STALE:
+		files->placed[slot] = 0;
+		forget(m, slot, LEASE_END_EXITED);
+		/* Their next client could not remove it: the directory is sticky. */
+		if (lock_file_remove(files->dir, name, false) == -EAGAIN)
+			batch_want_pass(m); /* it is somebody's by now; that is on its way to us */
+		break;
+	case LOCK_NONE:
+		files->placed[slot] = 0;
+		forget(m, slot, LEASE_END_RELEASED);
+		break;
+	}
+}
+
+static void look_at_all(struct manager *m)
+{
+	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++)
+		look(m, slot);
+	lock_files_apply(m);
+}
+
+static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	look_at_all(userdata);
+	return 0;
+}
+
+static int on_change(sd_event_source *source, const struct inotify_event *event, void *userdata)
+{
+	struct manager *m = userdata;
+	char name[NAME_SIZE];
+
+	if (event->mask & (IN_Q_OVERFLOW | IN_ISDIR)) {
+		look_at_all(m);
+		return 0;
+	}
+	for (unsigned slot = 0; event->len > 0 && slot < m->pool->n_gpus; slot++) {
+		name_of(m, slot, name);
+		if (strcmp(name, event->name) == 0) {
+			look(m, slot);
+			lock_files_apply(m);
+		}
+	}
+	return 0;
+}
+
+bool lock_files_claim(struct manager *m, const struct lease *lease, const struct gpu_set *gpus)
+{
+	if (!m->lock_files)
+		return true;
+	/* One of ours is that of who had it until now. A directory that does not work keeps nobody
+	 * from dibs. */
+	gpu_set_foreach (slot, gpus)
+		while (!m->lock_files->placed[slot] && place(m, slot, lease) == -EEXIST) {
+			look(m, slot);
+			if (pool_holder(m->pool, slot))
+				return false;
+		}
+	return true;
+}
+
+/* What there should be in placed: whose file. Their own stays theirs. */
+static int64_t wanted(const struct manager *m, unsigned slot, const struct lease **ret_holder)
+{
+	const struct gpu *gpu = &m->pool->gpus[slot];
+	const struct lease *holder = pool_holder(m->pool, slot);
+
+	*ret_holder = NULL;
+	if (holder && holder->request.bound == BOUND_LOCK_FILE)
+		return 0;
+	*ret_holder = holder;
+	return holder ? holder->id : gpu->drained || gpu->revoking ? NOBODY : 0;
+}
+
+static bool is_same(const struct lock_file *a, const struct lock_file *b)
+{
+	return a->uid == b->uid && a->pid == b->pid && a->written_ns == b->written_ns;
+}
+
+/* Their hold has ended here: so does that lock. There may be another one by now. */
+static void remove_theirs(struct manager *m, unsigned slot)
+{
+	struct lock_files *files = m->lock_files;
+	const struct lease *lease = pool_find(m->pool, files->theirs[slot].lease);
+	struct lock_file lock;
+	char name[NAME_SIZE];
+
+	if (!files->theirs[slot].lease || (lease && lease->state != LEASE_ENDED))
+		return;
+	files->theirs[slot].lease = 0;
+	name_of(m, slot, name);
+	if (lock_file_look(files->dir, name, &lock) == 0 &&
+		(lock.state == LOCK_LIVE || lock.state == LOCK_WRITING) &&
+		is_same(&lock, &files->theirs[slot].file))
+		lock_file_remove(files->dir, name, true);
+	else
+		look(m, slot);
+}
+
+void lock_files_apply(struct manager *m)
+{
+	struct lock_files *files = m->lock_files;
+
+	for (unsigned slot = 0; files && slot < m->pool->n_gpus; slot++) {
+		const struct lease *holder;
+		int64_t want = wanted(m, slot, &holder);
+		char name[NAME_SIZE];
+
+		remove_theirs(m, slot);
+		if (want == files->placed[slot] || !m->pool->gpus[slot].present)
+			continue;
+		name_of(m, slot, name);
+		if (want)
+			place(m, slot, holder);
+		else if (lock_file_remove(files->dir, name, false) == 0)
+			files->placed[slot] = 0;
+	}
+}
+
+/* Both names that the package and its manual have used are one directory. */
+static void link_other_name(const char *path)
+{
+	static const char *const names[] = { "gpu_lock", "gpu_locks" };
+	const char *slash = strrchr(path, '/') + 1;
+	char other[PATH_MAX];
+	int i = strcmp(slash, names[0]) == 0 ? 1 : strcmp(slash, names[1]) == 0 ? 0 : -1;
+
+	if (i < 0)
+		return;
+	snprintf(other, sizeof(other), "%.*s%s", (int)(slash - path), path, names[i]);
+	rmdir(other);
+	if (symlink(slash, other) < 0 && errno != EEXIST)
+		log_warning("cannot make %s: %m", other);
+}
+
+/* Of root, and sticky, whoever made it. */
+static int open_directory(const char *path)
+{
+	_cleanup_(closep) int fd = -1;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fchown(fd, 0, 0) < 0 || fchmod(fd, 01777) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+static int start(struct manager *m)
+{
+	struct lock_files *files = calloc(1, sizeof(*files));
+	int r;
+
+	if (!files)
+		return -ENOMEM;
+	files->dir = m->root ? open_directory(m->config->lock_directory) : -EPERM;
+	if (files->dir < 0) {
+		r = files->dir;
+		free(files);
+		return r;
+	}
+	m->lock_files = files;
+	r = sd_event_add_inotify_fd(m->event, &files->source, files->dir,
+		IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO, on_change, m);
+	if (r >= 0)
+		r = sd_event_add_time(
+			m->event, &files->again, CLOCK_MONOTONIC, 0, 1000, on_again, m);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(files->again, SD_EVENT_OFF);
+	if (r < 0)
+		m->lock_files = lock_files_free(files);
+	return r;
+}
+
+/* Nobody sees to them any more. */
+static void end_all(struct manager *m)
+{
+	for (size_t i = 0; i < m->pool->n_leases; i++)
+		if (m->pool->leases[i]->request.bound == BOUND_LOCK_FILE)
+			end_theirs(m, m->pool->leases[i], LEASE_END_RELEASED);
+}
+
+void lock_files_start(struct manager *m)
+{
+	int r = m->config->lock_directory ? start(m) : 0;
+
+	if (r < 0)
+		log_error("cannot bridge to gpu_lock: %s: %s", m->config->lock_directory,
+			strerrordesc_np(-r));
+	if (!m->lock_files) {
+		end_all(m);
+		return;
+	}
+	link_other_name(m->config->lock_directory);
+	look_at_all(m);
+}
+
+struct lock_files *lock_files_free(struct lock_files *files)
+{
+	if (!files)
+		return NULL;
+	sd_event_source_disable_unref(files->source);
+	sd_event_source_disable_unref(files->again);
+	closep(&files->dir);
+	free(files);
+	return NULL;
+}
