@@ -40,8 +40,10 @@ static const struct verb admin_verbs[] = {
 		.min_words = 1, .max_words = 1, .run = verb_admin_sensor },
 	{ "import", "canhazgpu --redis HOST:PORT | gpulocker FILE",
 		"Take over what another tool left behind",
-		"canhazgpu: its reservations become holds, and its history is that of dibs, too; in\n"
-		"Redis nothing is changed. May be repeated: what was imported is known. gpulocker: its\n"
+		"canhazgpu: its reservations become holds, and its history is that of dibs, too; "
+		"in\n"
+		"Redis nothing is changed. May be repeated: what was imported is known. gpulocker: "
+		"its\n"
 		".env is printed as a dibs.conf; nothing else is done.",
 		OPT_BIT(OPT_REDIS) | OPT_BIT(OPT_DB) | OPT_BIT(OPT_DRY_RUN), 1, 2,
 		.run = verb_admin_import },
