@@ -182,7 +182,10 @@ void job_put_end(struct cell *cell, struct people *people, json_t *lease)
 	int64_t number = wire_int(job, "exit_signal", 0), status = wire_int(job, "exit_status", -1);
 	char text[SIGNAL_TEXT_SIZE], reason[512];
 
-	if (number) {
+	if (job_is_array(lease)) {
+		cell_printf(cell, "%" PRId64 " ok, %" PRId64 " failed", wire_int(job, "ok", 0),
+			wire_int(job, "failed", 0));
+	} else if (number) {
 		signal_text(text, (int)number);
 		cell_printf(cell, "signal %s", text);
 	} else if (status >= 0) {

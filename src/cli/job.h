@@ -44,7 +44,7 @@ void job_put_state(struct cell *cell, const struct view *view, json_t *lease);
 /* Appends why it cannot have its turn: "held until 'dibs resume 42'"; nothing if it can. */
 void job_put_blocked(struct cell *cell, struct people *people, json_t *lease);
 
-/* Appends how it ended last: "exit status 1", "signal 9 (KILL)", "signal 9 (KILL): out of memory";
+/* Appends how it ended last: "exit status 1", "signal 9 (KILL): out of memory", "8 ok, 2 failed";
  * nothing while that is not known. */
 void job_put_end(struct cell *cell, struct people *people, json_t *lease);
 

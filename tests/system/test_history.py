@@ -69,6 +69,13 @@ def test_it_says_how_they_ended(daemon, alice, bob):
     assert bob in text[1] and alice in text[3]
 
 
+def test_an_array_ends_as_its_elements_did(jobs, alice):
+    number = jobs.submit(alice, "exit $DIBS_ARRAY_INDEX", indices="0-2")
+    jobs.wait_one(number)
+    lines = jobs.daemon.dibs("history", "--all").stdout.splitlines()
+    assert "1 ok, 2 failed" in next(line for line in lines if line.split()[0] == str(number))
+
+
 @pytest.mark.parametrize("parameters", [{}, {"limit": 0}, {"limit": 1001}, {"limit": 1, "before": 0},
                                         {"limit": 1, "uid": -1}, {"limit": 1, "since": -1}, {"limit": 1, "x": 1}])
 def test_nonsense_is_refused(daemon, parameters):
