@@ -2,6 +2,7 @@
 """Python programs of users, with the modules of python/ in their path."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from harness import DEADLINE, demote, read_line, text
 
 SOURCES = Path(__file__).resolve().parents[2] / "python"
-PYTHON = "/usr/bin/python3"
+PYTHON = os.environ.get("DIBS_TEST_PYTHON", "/usr/bin/python3")  # any since 3.9
 # Lines come at once, and the program goes on when it is told to.
 PROLOGUE = """
 import os, sys, json, time, signal, threading
