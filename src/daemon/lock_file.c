@@ -17,12 +17,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,10 +34,11 @@
 #include "dibs-config.h"
 #include "priv/process.h"
 
-#define TEXT_MAX 4096 /* theirs have some 120 bytes */
-#define TRIES    8    /* somebody may put one there each time */
-#define OWN_KEY  "dibs"
-#define SLACK_US (60 * USEC_PER_SEC) /* by which the wall clock may be set meanwhile */
+#define TEXT_MAX     4096 /* theirs have some 120 bytes */
+#define TRIES        8    /* somebody may put one there each time */
+#define OWN_KEY      "dibs"
+#define NSEC_PER_SEC INT64_C(1000000000)
+#define SLACK_US     (60 * USEC_PER_SEC) /* by which the wall clock may be set meanwhile */
 
 /* Names that nobody looks for, each used once. */
 #define NAME_SIZE 32
@@ -105,10 +108,31 @@ static bool is_live(json_t *json, struct lock_file *lock)
 	return true;
 }
 
+/* Security: not into another file system: users can mount one of their own on what is theirs, and
+ * need not answer us. */
+static int open_here(int dir, const char *name)
+{
+	const struct open_how how = {
+		.flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+		.resolve = RESOLVE_NO_XDEV,
+	};
+	int fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
+
+	/* Linux before 5.6 */
+	return fd < 0 && errno == ENOSYS ? openat(dir, name, (int)how.flags) : fd;
+}
+
+/* Users can set it to what is more than 64 bits of nanoseconds. */
+static int64_t nanoseconds(struct timespec time)
+{
+	const int64_t max_sec = INT64_MAX / NSEC_PER_SEC - 1;
+
+	return MAX(MIN(time.tv_sec, max_sec), -max_sec) * NSEC_PER_SEC + time.tv_nsec;
+}
+
 int lock_file_look(int dir, const char *name, struct lock_file *ret)
 {
-	_cleanup_(closep) int fd =
-		openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	_cleanup_(closep) int fd = open_here(dir, name);
 	_cleanup_(json_decrefp) json_t *json = NULL;
 	struct lock_file lock = { .state = LOCK_STALE };
 	struct stat st;
@@ -124,7 +148,7 @@ int lock_file_look(int dir, const char *name, struct lock_file *ret)
 		return -errno;
 	lock.uid = st.st_uid;
 	lock.gid = st.st_gid;
-	lock.written_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	lock.written_ns = nanoseconds(st.st_mtim);
 	if (S_ISREG(st.st_mode)) {
 		/* In this order: who closes it in between has written what is read. */
 		bool writing = is_being_written(fd);
