@@ -20,14 +20,18 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "daemon/account.h"
 #include "daemon/batch.h"
 #include "daemon/lifecycle.h"
 #include "daemon/lock_file.h"
+#include "daemon/rate.h"
 #include "daemon/watch.h"
 
 #define NOBODY      INT64_C(-1) /* a file of ours for a GPU that is not to be had */
 #define UNKNOWN     INT64_C(-2) /* a file of ours that an earlier daemon has left */
 #define PASSWD_FILE "/etc/passwd"
+#define TRIES       8 /* somebody may put one there each time, and take it away again */
+#define TELL_MS     INT64_C(3600000)
 #define NAME_SIZE   sizeof("gpu_.json") + 12
 
 struct lock_files {
@@ -39,8 +43,20 @@ struct lock_files {
 		int64_t lease; /* that stands for a file of theirs; 0 = none */
 		struct lock_file file;
 	} theirs[GPU_MAX];
-	bool told[GPU_MAX]; /* that one is locked and leased; said once */
+	bool unheeded[GPU_MAX];   /* one of theirs is there, and gives them nothing */
+	int64_t told_ms[GPU_MAX]; /* when the log last had a word about it; 0 = never */
 };
+
+/* Users bring about what is told of a lock file, as often as they like. */
+static bool may_tell(struct lock_files *files, unsigned slot)
+{
+	int64_t now_ms = clock_monotonic_ms();
+
+	if (files->told_ms[slot] && now_ms - files->told_ms[slot] < TELL_MS)
+		return false;
+	files->told_ms[slot] = now_ms;
+	return true;
+}
 
 static void name_of(const struct manager *m, unsigned slot, char dst[NAME_SIZE])
 {
@@ -76,7 +92,7 @@ static int place(struct manager *m, unsigned slot, const struct lease *lease)
 	r = lock_file_place(m->lock_files->dir, name, text);
 	if (r == 0)
 		m->lock_files->placed[slot] = lease ? lease->id : NOBODY;
-	else if (r != -EEXIST)
+	else if (r != -EEXIST && may_tell(m->lock_files, slot))
 		log_warning("cannot make %s in %s: %s", name, m->config->lock_directory,
 			strerrordesc_np(-r));
 	return r;
@@ -137,20 +153,51 @@ static void end_theirs(struct manager *m, struct lease *lease, enum lease_end wh
 		why == LEASE_END_RELEASED ? "its lock file was removed" : NULL);
 }
 
+/* Security: each leaves lines in the journal, as calls that change something do. */
+static bool take_change(struct manager *m, uid_t uid)
+{
+	return uid == 0 || rate_take(&m->rate, account_of(&m->accounts, ACCOUNT_FILE, uid),
+				   clock_now(&m->clock), m->config->changes_per_hour);
+}
+
+/* Too often within an hour: it is not to be had so. */
+static void reject(struct manager *m, unsigned slot, const struct lock_file *lock)
+{
+	char name[NAME_SIZE];
+
+	name_of(m, slot, name);
+	if (may_tell(m->lock_files, slot))
+		log_warning("removed %s of uid %u in %s, who asked for more than %u changes within "
+			    "an hour",
+			name, (unsigned)lock->uid, m->config->lock_directory,
+			m->config->changes_per_hour);
+	lock_file_remove(m->lock_files->dir, name, true);
+}
+
+/* Security: what dibs hands out to nobody, or to somebody, is not to be had by a file. */
+static bool is_withheld(struct manager *m, unsigned slot, const struct lock_file *lock)
+{
+	const struct gpu *gpu = &m->pool->gpus[slot];
+	const struct lease *holder = pool_holder(m->pool, slot);
+
+	if (!holder)
+		return gpu->drained || gpu->revoking;
+	if (holder->request.bound == BOUND_LOCK_FILE)
+		return false;
+	if (may_tell(m->lock_files, slot))
+		log_warning("GPU %d is leased (#%" PRId64 "), and locked in %s by uid %u",
+			gpu->index, holder->id, m->config->lock_directory, (unsigned)lock->uid);
+	return true;
+}
+
 /* Somebody has locked it: the hold of who did, new or known. */
 static void notice(struct manager *m, unsigned slot, const struct lock_file *lock)
 {
-	struct lock_files *files = m->lock_files;
 	struct lease *holder = pool_holder(m->pool, slot);
 
-	if (holder && holder->request.bound != BOUND_LOCK_FILE) {
-		if (!files->told[slot])
-			log_warning("GPU %d is leased (#%" PRId64 "), and locked in %s by uid %u",
-				m->pool->gpus[slot].index, holder->id, m->config->lock_directory,
-				(unsigned)lock->uid);
-		files->told[slot] = true;
+	m->lock_files->unheeded[slot] = is_withheld(m, slot, lock);
+	if (m->lock_files->unheeded[slot])
 		return;
-	}
 	if (holder && holder->uid == lock->uid && holder->pid == 0 && lock->pid) {
 		batch_touch(m, holder); /* it was being written */
 		holder->pid = lock->pid;
@@ -162,7 +209,10 @@ static void notice(struct manager *m, unsigned slot, const struct lock_file *loc
 	}
 	if (holder)
 		end_theirs(m, holder, LEASE_END_RELEASED);
-	take_up(m, slot, lock);
+	if (take_change(m, lock->uid))
+		take_up(m, slot, lock);
+	else
+		reject(m, slot, lock);
 }
 
 /* It is there no more, or its process is not. */
@@ -170,7 +220,6 @@ static void forget(struct manager *m, unsigned slot, enum lease_end why)
 {
 	struct lease *holder = pool_holder(m->pool, slot);
 
-	m->lock_files->told[slot] = false;
 	m->lock_files->theirs[slot].lease = 0;
 	if (holder && holder->request.bound == BOUND_LOCK_FILE)
 		end_theirs(m, holder, why);
@@ -196,10 +245,12 @@ static void look(struct manager *m, unsigned slot)
 	name_of(m, slot, name);
 	r = lock_file_look(files->dir, name, &lock);
 	if (r < 0) {
-		log_warning("cannot read %s in %s: %s", name, m->config->lock_directory,
-			strerrordesc_np(-r));
+		if (may_tell(files, slot))
+			log_warning("cannot read %s in %s: %s", name, m->config->lock_directory,
+				strerrordesc_np(-r));
 		return;
 	}
+	files->unheeded[slot] = false;
 	switch (lock.state) {
 	case LOCK_OURS:
 		if (!files->placed[slot])
@@ -263,9 +314,11 @@ bool lock_files_claim(struct manager *m, const struct lease *lease, const struct
 	if (!m->lock_files)
 		return true;
 	/* One of ours is that of who had it until now. A directory that does not work keeps nobody
-	 * from dibs. */
+	 * from dibs, nor does who makes and removes a file all the time. */
 	gpu_set_foreach (slot, gpus)
-		while (!m->lock_files->placed[slot] && place(m, slot, lease) == -EEXIST) {
+		for (int i = 0; i < TRIES && !m->lock_files->placed[slot] &&
+				place(m, slot, lease) == -EEXIST;
+			i++) {
 			look(m, slot);
 			if (pool_holder(m->pool, slot))
 				return false;
@@ -321,6 +374,8 @@ void lock_files_apply(struct manager *m)
 		char name[NAME_SIZE];
 
 		remove_theirs(m, slot);
+		if (files->unheeded[slot] && !want && !holder)
+			look(m, slot); /* it is to be had now */
 		if (want == files->placed[slot] || !m->pool->gpus[slot].present)
 			continue;
 		name_of(m, slot, name);
@@ -336,7 +391,8 @@ static void link_other_name(const char *path)
 {
 	static const char *const names[] = { "gpu_lock", "gpu_locks" };
 	const char *slash = strrchr(path, '/') + 1;
-	char other[PATH_MAX];
+	char other[PATH_MAX], target[PATH_MAX];
+	ssize_t n = (ssize_t)strlen(slash);
 	int i = strcmp(slash, names[0]) == 0 ? 1 : strcmp(slash, names[1]) == 0 ? 0 : -1;
 
 	if (i < 0)
@@ -345,17 +401,23 @@ static void link_other_name(const char *path)
 	rmdir(other);
 	if (symlink(slash, other) < 0 && errno != EEXIST)
 		log_warning("cannot make %s: %m", other);
+	else if (readlink(other, target, sizeof(target)) != n || memcmp(target, slash, (size_t)n))
+		log_warning("%s is no link to %s: whose locks are there is not known", other, path);
 }
 
-/* Of root, and sticky, whoever made it. */
-static int open_directory(const char *path)
+/* Of root, and sticky, whoever made it. Security: a lock is a lease, so it is for those who may use
+ * the socket. */
+static int open_directory(const struct config *config)
 {
+	const char *path = config->lock_directory;
+	bool all = config->socket_mode & S_IWOTH;
+	gid_t gid = all || config->socket_group == (gid_t)-1 ? 0 : config->socket_group;
 	_cleanup_(closep) int fd = -1;
 
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fchown(fd, 0, 0) < 0 || fchmod(fd, 01777) < 0)
+	if (fd < 0 || fchown(fd, 0, gid) < 0 || fchmod(fd, all ? 01777 : 01770) < 0)
 		return -errno;
 	return TAKE_FD(fd);
 }
@@ -367,7 +429,7 @@ static int start(struct manager *m)
 
 	if (!files)
 		return -ENOMEM;
-	files->dir = m->root ? open_directory(m->config->lock_directory) : -EPERM;
+	files->dir = m->root ? open_directory(m->config) : -EPERM;
 	if (files->dir < 0) {
 		r = files->dir;
 		free(files);

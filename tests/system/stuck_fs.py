@@ -14,11 +14,11 @@ ROOT, LOG = 1, 2
 
 
 class StuckFs:
-    def __init__(self, path, uid, gid):
+    def __init__(self, path, uid, gid, *more):
         self.path, self.uid, self.gid = path, uid, gid
         self.fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         self.libc = ctypes.CDLL(None, use_errno=True)
-        options = f"fd={self.fd},rootmode=40000,user_id={uid},group_id={gid}"
+        options = ",".join((f"fd={self.fd},rootmode=40000,user_id={uid},group_id={gid}", *more))
         if self.libc.mount(b"stuck", str(path).encode(), b"fuse", 2 | 4, options.encode()) < 0:
             number = ctypes.get_errno()
             os.close(self.fd)
