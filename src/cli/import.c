@@ -67,9 +67,9 @@ static enum client_exit import_gpulocker(struct cli *cli)
 		gpulocker_write(&env, path, group, stdout, &n, &err) < 0)
 		return complain_error(cli, EXIT_INVALID, &err);
 	complain(EXIT_OK,
-		"%zu settings: %u taken over, %u without a counterpart (%u of them secrets, "
+		"%zu setting%s: %u taken over, %u without a counterpart (%u of them secrets, "
 		"not shown), %u unknown; the comments say more",
-		env.n, n.taken, n.other, n.secret, n.unknown);
+		env.n, env.n == 1 ? "" : "s", n.taken, n.other, n.secret, n.unknown);
 	if (env_file_find(&env, "PRIVILEGED_USERS") && !group)
 		complain(EXIT_OK,
 			"to do: the group of administrators, with the lines below [daemon]");
