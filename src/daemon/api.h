@@ -48,8 +48,9 @@ json_t *api_view_request(const struct manager *m, const struct lease *lease, siz
 /* The reply of GetStatus, whole: the caller frees. NULL without memory. */
 char *api_status(const struct manager *m, bool continues);
 
-/* Sends the lines of the journal that are new to a connection that follows it. */
-void api_events_push(struct manager *m, struct connection *c);
+/* Sends the lines of the journal that are new to a connection that follows it. True: there may be
+ * more of them. */
+bool api_events_push(struct manager *m, struct connection *c);
 
 /* Sends the present state of a request to its client: waiting (with what is in the way) or granted.
  */

@@ -80,17 +80,20 @@ static int events(
 	return 0;
 }
 
-void api_events_push(struct manager *m, struct connection *c)
+bool api_events_push(struct manager *m, struct connection *c)
 {
 	_cleanup_(json_decrefp) json_t *reply = NULL;
 	_cleanup_(freep) char *text = NULL;
 	struct error err = { 0 };
+	size_t n;
 
-	if (read_page(m, &c->event_after, c->event_lease, &reply, &err) >= 0 &&
-		json_array_size(json_object_get(reply, "events")) == 0)
-		return;
+	read_page(m, &c->event_after, c->event_lease, &reply, &err);
+	n = json_array_size(json_object_get(reply, "events"));
+	if (reply && n == 0)
+		return false;
 	text = reply ? message_reply(reply, true) : NULL;
 	connection_send(c, text, false);
+	return n == PAGE;
 }
 
 const struct method api_events_methods[] = {

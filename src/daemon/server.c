@@ -158,6 +158,7 @@ static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdat
 	struct server *server = userdata;
 	int64_t begin_us = clock_cpu();
 	struct connection *c, *next;
+	bool more = false;
 
 	if (batch_pending(server->manager)) { /* a moment later; settling alone pushes nothing */
 		sd_event_source_set_time_relative(source, STATUS_WAIT_US);
@@ -168,12 +169,14 @@ static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdat
 		if (connection_unread(c) > 0)
 			continue; /* who has not read the last one gets none on top of it */
 		if (c->follows_events)
-			api_events_push(server->manager, c);
+			more |= api_events_push(server->manager, c);
 		else if (c->watches_status)
 			connection_send(c, server_status(server, true), false);
 	}
 	server->status_pushed_us = clock_monotonic_ms() * USEC_PER_MSEC;
 	server->status_pause_us = MAX(STATUS_PUSH_US, STATUS_SHARE * (clock_cpu() - begin_us));
+	if (more)
+		server_push_soon(server);
 	return 0;
 }
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Holds that end with a process, and the journal as programs follow it."""
 
+import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 
 import pytest
@@ -149,3 +151,21 @@ def test_who_does_not_read_misses_nothing(daemon, alice):
             found += [e for e in reader.receive()["parameters"]["events"] if e["kind"] in ("granted", "ended")]
         assert [e["kind"] for e in found] == ["granted", "ended"] * rounds * 25
         assert [e["id"] for e in found] == sorted(e["id"] for e in found)
+
+
+def test_who_is_far_behind_gets_all_pages(daemon):
+    """Each fits into the socket, so that nothing but the pages themselves asks for the next."""
+    lines = 4500
+    daemon.stop()
+    with contextlib.closing(sqlite3.connect(daemon.state / "dibs.db")) as db, db:
+        columns = [row[1] for row in db.execute("PRAGMA table_info(event)") if row[1] != "id"]
+        first = db.execute(f"SELECT {', '.join(columns)} FROM event WHERE kind = 'started'").fetchone()
+        db.executemany(f"INSERT INTO event ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+                       [first] * lines)
+    daemon.start()
+    daemon.dibs("admin", "sensor", "pause")  # whose samples would ask for them, a second each
+    with daemon.varlink() as link:
+        link.send("org.dibs.Events", {"after": 0}, more=True)
+        found = 0
+        while found < lines:
+            found += kinds(link.receive()).count("started")
