@@ -322,6 +322,7 @@ static void undo(struct manager *m, struct changes *changes, const struct error 
 			continue;
 		}
 		lease->state = LEASE_ENDED;
+		lease->end = LEASE_END_NONE; /* it never was */
 		if (watch->connection)
 			send_fault(watch->connection, err);
 		watch_free(lease);
@@ -397,6 +398,7 @@ static void store_works(struct manager *m)
 	for (size_t i = 0; i < m->pool->n_leases; i++)
 		if (m->pool->leases[i]->state != LEASE_ENDED)
 			watch_check(m->pool->leases[i]);
+	lock_files_look(m);
 }
 
 /* What was first seen of a GPU while the store failed is still to be stored; a lease that was

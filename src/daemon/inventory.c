@@ -13,6 +13,7 @@
 #include "daemon/guard.h"
 #include "daemon/health.h"
 #include "daemon/idle.h"
+#include "daemon/lock_files.h"
 #include "daemon/openers.h"
 #include "daemon/overuse.h"
 #include "daemon/server.h"
@@ -262,6 +263,7 @@ void inventory_take(struct manager *m, struct sample *sample)
 	after = usable(m);
 	if (memcmp(&before, &after, sizeof(after)) != 0)
 		batch_want_pass(m);
+	lock_files_follow(m);
 	server_status_changed(m->server);
 }
 

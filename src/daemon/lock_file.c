@@ -233,8 +233,11 @@ static int put(int dir, const char *fresh, const char *name)
 		/* Nobody but us can have replaced it meanwhile. */
 		if (lock.state == LOCK_OURS)
 			return renameat(dir, fresh, dir, name) < 0 ? -errno : 0;
-		if (lock.state == LOCK_STALE)
-			lock_file_remove(dir, name, false);
+		if (lock.state == LOCK_STALE) {
+			r = lock_file_remove(dir, name, false);
+			if (r < 0 && r != -EAGAIN)
+				return r;
+		}
 	}
 	return -EEXIST;
 }

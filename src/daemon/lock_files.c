@@ -35,9 +35,13 @@
 #define NAME_SIZE   sizeof("gpu_.json") + 12
 
 struct lock_files {
+	char *path;
 	int dir;
+	bool stray; /* there is another one at that path, which cannot be had; said once */
 	sd_event_source *source, *again;
 	/* By slot: */
+	bool present[GPU_MAX];   /* it was when we last looked */
+	int index[GPU_MAX];      /* that its file is named for; -1 = none as yet */
 	int64_t placed[GPU_MAX]; /* for which lease (or why) there is a file of ours; 0 = none */
 	struct {
 		int64_t lease; /* that stands for a file of theirs; 0 = none */
@@ -58,9 +62,11 @@ static bool may_tell(struct lock_files *files, unsigned slot)
 	return true;
 }
 
+static void follow_directory(struct manager *m);
+
 static void name_of(const struct manager *m, unsigned slot, char dst[NAME_SIZE])
 {
-	snprintf(dst, NAME_SIZE, "gpu_%d.json", m->pool->gpus[slot].index);
+	snprintf(dst, NAME_SIZE, "gpu_%d.json", m->lock_files->index[slot]);
 }
 
 /* Names from the file alone: a directory service that does not answer must not hold up the daemon.
@@ -93,8 +99,8 @@ static int place(struct manager *m, unsigned slot, const struct lease *lease)
 	if (r == 0)
 		m->lock_files->placed[slot] = lease ? lease->id : NOBODY;
 	else if (r != -EEXIST && may_tell(m->lock_files, slot))
-		log_warning("cannot make %s in %s: %s", name, m->config->lock_directory,
-			strerrordesc_np(-r));
+		log_warning(
+			"cannot make %s in %s: %s", name, m->lock_files->path, strerrordesc_np(-r));
 	return r;
 }
 
@@ -169,7 +175,7 @@ static void reject(struct manager *m, unsigned slot, const struct lock_file *loc
 	if (may_tell(m->lock_files, slot))
 		log_warning("removed %s of uid %u in %s, who asked for more than %u changes within "
 			    "an hour",
-			name, (unsigned)lock->uid, m->config->lock_directory,
+			name, (unsigned)lock->uid, m->lock_files->path,
 			m->config->changes_per_hour);
 	lock_file_remove(m->lock_files->dir, name, true);
 }
@@ -186,7 +192,7 @@ static bool is_withheld(struct manager *m, unsigned slot, const struct lock_file
 		return false;
 	if (may_tell(m->lock_files, slot))
 		log_warning("GPU %d is leased (#%" PRId64 "), and locked in %s by uid %u",
-			gpu->index, holder->id, m->config->lock_directory, (unsigned)lock->uid);
+			gpu->index, holder->id, m->lock_files->path, (unsigned)lock->uid);
 	return true;
 }
 
@@ -246,8 +252,8 @@ static void look(struct manager *m, unsigned slot)
 	r = lock_file_look(files->dir, name, &lock);
 	if (r < 0) {
 		if (may_tell(files, slot))
-			log_warning("cannot read %s in %s: %s", name, m->config->lock_directory,
-				strerrordesc_np(-r));
+			log_warning(
+				"cannot read %s in %s: %s", name, files->path, strerrordesc_np(-r));
 		return;
 	}
 	files->unheeded[slot] = false;
@@ -277,16 +283,16 @@ static void look(struct manager *m, unsigned slot)
 	}
 }
 
-static void look_at_all(struct manager *m)
+void lock_files_look(struct manager *m)
 {
-	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++)
+	for (unsigned slot = 0; m->lock_files && slot < m->pool->n_gpus; slot++)
 		look(m, slot);
 	lock_files_apply(m);
 }
 
 static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	look_at_all(userdata);
+	lock_files_look(userdata);
 	return 0;
 }
 
@@ -296,7 +302,7 @@ static int on_change(sd_event_source *source, const struct inotify_event *event,
 	char name[NAME_SIZE];
 
 	if (event->mask & (IN_Q_OVERFLOW | IN_ISDIR)) {
-		look_at_all(m);
+		lock_files_look(m);
 		return 0;
 	}
 	for (unsigned slot = 0; event->len > 0 && slot < m->pool->n_gpus; slot++) {
@@ -309,20 +315,33 @@ static int on_change(sd_event_source *source, const struct inotify_event *event,
 	return 0;
 }
 
+/* False: somebody has it. */
+static bool claim(struct manager *m, const struct lease *lease, unsigned slot)
+{
+	const struct lease *holder = pool_holder(m->pool, slot);
+
+	if (holder && holder->request.bound != BOUND_LOCK_FILE)
+		return true; /* another share of it */
+	/* One of ours is that of who had it until now. A directory that does not work keeps nobody
+	 * from dibs, nor does who makes and removes a file all the time. */
+	for (int i = 0;
+		i < TRIES && !m->lock_files->placed[slot] && place(m, slot, lease) == -EEXIST;
+		i++) {
+		look(m, slot);
+		if (pool_holder(m->pool, slot))
+			return false;
+	}
+	return true;
+}
+
 bool lock_files_claim(struct manager *m, const struct lease *lease, const struct gpu_set *gpus)
 {
 	if (!m->lock_files)
 		return true;
-	/* One of ours is that of who had it until now. A directory that does not work keeps nobody
-	 * from dibs, nor does who makes and removes a file all the time. */
+	follow_directory(m);
 	gpu_set_foreach (slot, gpus)
-		for (int i = 0; i < TRIES && !m->lock_files->placed[slot] &&
-				place(m, slot, lease) == -EEXIST;
-			i++) {
-			look(m, slot);
-			if (pool_holder(m->pool, slot))
-				return false;
-		}
+		if (!claim(m, lease, slot))
+			return false;
 	return true;
 }
 
@@ -344,7 +363,8 @@ static bool is_same(const struct lock_file *a, const struct lock_file *b)
 	return a->uid == b->uid && a->pid == b->pid && a->written_ns == b->written_ns;
 }
 
-/* Their hold has ended here: so does that lock. There may be another one by now. */
+/* Their hold has ended here: so does that lock, if it did not end for lack of a place to store it.
+ * There may be another one by now. */
 static void remove_theirs(struct manager *m, unsigned slot)
 {
 	struct lock_files *files = m->lock_files;
@@ -355,6 +375,8 @@ static void remove_theirs(struct manager *m, unsigned slot)
 	if (!files->theirs[slot].lease || (lease && lease->state != LEASE_ENDED))
 		return;
 	files->theirs[slot].lease = 0;
+	if (!lease || lease->end == LEASE_END_NONE)
+		return;
 	name_of(m, slot, name);
 	if (lock_file_look(files->dir, name, &lock) == 0 &&
 		(lock.state == LOCK_LIVE || lock.state == LOCK_WRITING) &&
@@ -386,6 +408,41 @@ void lock_files_apply(struct manager *m)
 	}
 }
 
+/* GPUs that came, or got another number: from the driver, which counts anew when one is lost. Until
+ * one is back, what there is for it stays, of whatever number. */
+static void follow_gpus(struct manager *m)
+{
+	struct lock_files *files = m->lock_files;
+	struct gpu_set others = { 0 };
+
+	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
+		const struct gpu *gpu = &m->pool->gpus[slot];
+		bool came = gpu->present && !files->present[slot];
+		char name[NAME_SIZE];
+
+		files->present[slot] = gpu->present;
+		if (!gpu->present || (!came && gpu->index == files->index[slot]))
+			continue;
+		gpu_set_add(&others, slot);
+		name_of(m, slot, name);
+		if (files->placed[slot] && gpu->index != files->index[slot])
+			lock_file_remove(files->dir, name, false);
+		files->placed[slot] = 0;
+		files->index[slot] = gpu->index;
+	}
+	gpu_set_foreach (slot, &others)
+		look(m, slot);
+}
+
+void lock_files_follow(struct manager *m)
+{
+	if (!m->lock_files)
+		return;
+	follow_directory(m);
+	follow_gpus(m);
+	lock_files_apply(m);
+}
+
 /* Both names that the package and its manual have used are one directory. */
 static void link_other_name(const char *path)
 {
@@ -407,9 +464,8 @@ static void link_other_name(const char *path)
 
 /* Of root, and sticky, whoever made it. Security: a lock is a lease, so it is for those who may use
  * the socket. */
-static int open_directory(const struct config *config)
+static int open_directory(const char *path, const struct config *config)
 {
-	const char *path = config->lock_directory;
 	bool all = config->socket_mode & S_IWOTH;
 	gid_t gid = all || config->socket_group == (gid_t)-1 ? 0 : config->socket_group;
 	_cleanup_(closep) int fd = -1;
@@ -422,16 +478,20 @@ static int open_directory(const struct config *config)
 	return TAKE_FD(fd);
 }
 
-static int start(struct manager *m)
+static int start(struct manager *m, const char *path)
 {
 	struct lock_files *files = calloc(1, sizeof(*files));
 	int r;
 
 	if (!files)
 		return -ENOMEM;
-	files->dir = m->root ? open_directory(m->config) : -EPERM;
+	for (unsigned slot = 0; slot < GPU_MAX; slot++)
+		files->index[slot] = -1;
+	files->path = strdup(path);
+	files->dir = !files->path ? -ENOMEM : m->root ? open_directory(path, m->config) : -EPERM;
 	if (files->dir < 0) {
 		r = files->dir;
+		free(files->path);
 		free(files);
 		return r;
 	}
@@ -448,6 +508,32 @@ static int start(struct manager *m)
 	return r;
 }
 
+/* Somebody has moved or removed the directory, of which inotify does not tell while we have it
+ * open: what is at its path counts. */
+static void follow_directory(struct manager *m)
+{
+	struct lock_files *files = m->lock_files;
+	struct stat ours, there;
+	int r;
+
+	if (fstat(files->dir, &ours) == 0 && lstat(files->path, &there) == 0 &&
+		ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
+		return;
+	r = start(m, files->path);
+	if (r < 0) {
+		m->lock_files = files;
+		if (!files->stray)
+			log_error("%s is not the directory that it was: %s", files->path,
+				strerrordesc_np(-r));
+		files->stray = true;
+		return;
+	}
+	log_warning("%s is not the directory that it was", files->path);
+	lock_files_free(files);
+	follow_gpus(m);
+	lock_files_apply(m);
+}
+
 /* Nobody sees to them any more. */
 static void end_all(struct manager *m)
 {
@@ -458,7 +544,7 @@ static void end_all(struct manager *m)
 
 void lock_files_start(struct manager *m)
 {
-	int r = m->config->lock_directory ? start(m) : 0;
+	int r = m->config->lock_directory ? start(m, m->config->lock_directory) : 0;
 
 	if (r < 0)
 		log_error("cannot bridge to gpu_lock: %s: %s", m->config->lock_directory,
@@ -468,7 +554,8 @@ void lock_files_start(struct manager *m)
 		return;
 	}
 	link_other_name(m->config->lock_directory);
-	look_at_all(m);
+	follow_gpus(m);
+	lock_files_apply(m);
 }
 
 struct lock_files *lock_files_free(struct lock_files *files)
@@ -478,6 +565,7 @@ struct lock_files *lock_files_free(struct lock_files *files)
 	sd_event_source_disable_unref(files->source);
 	sd_event_source_disable_unref(files->again);
 	closep(&files->dir);
+	free(files->path);
 	free(files);
 	return NULL;
 }

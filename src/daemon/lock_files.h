@@ -22,3 +22,9 @@ bool lock_files_claim(struct manager *m, const struct lease *lease, const struct
 
 /* Makes the directory agree with the pool. Idempotent. */
 void lock_files_apply(struct manager *m);
+
+/* After a sample: GPUs may have come, or got other numbers; the directory may be another one. */
+void lock_files_follow(struct manager *m);
+
+/* Looks at all files: what was seen before may not have been stored. */
+void lock_files_look(struct manager *m);

@@ -6,6 +6,7 @@ import grp
 import json
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,9 +15,11 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import DEADLINE, demote, read_line, uid_of, wait_exit
+from harness import DEADLINE, demote, read_line, small_disk, uid_of, wait_exit
 from jobs import acting_as
+from site_sensor import SiteSensor
 from stuck_fs import StuckFs
+from test_store import fill, make_room, use_last_block
 
 ROUNDS = int(os.environ.get("DIBS_TEST_LOCK_ROUNDS", "1000"))
 OLD = Path(__file__).with_name("old_gpu_lock.py")
@@ -319,6 +322,115 @@ def test_what_was_leased_before_the_bridge_is_locked_at_its_start(make_site, ali
     os.chown(site.directory, uid_of(bob), 0)
     site.daemon.start()
     assert site.lock(1)["user"] == alice and site.directory.stat().st_uid == 0
+
+
+def test_a_share_of_what_is_leased_and_locked_is_just_another_share(make_site, alice, bob, carol):
+    """The bridge was made while a job had the GPU that somebody had locked."""
+    config = "[share]\nenabled = yes\n[jobs]\npam-service = none\n"
+    site = make_site(sim="1xA100-80G", config=config)
+    site.daemon.write_config(config)
+    site.daemon.start()
+    site.daemon.dibs("submit", "--output", "/dev/null", "--mem", "1G", "--", "sleep", "600", user=bob)
+    site.daemon.wait_leases(1, state="active")
+    site.daemon.stop()
+    site.directory.mkdir(mode=0o777)
+    site.directory.chmod(0o777)
+    assert site.old(alice).ask("lock 0") == "locked 0"
+    site.daemon.write_config(f"[gpu-lock]\ndirectory = {site.directory}\n{config}")
+    site.daemon.start()
+    site.daemon.dibs("submit", "--output", "/dev/null", "--mem", "1G", "--", "sleep", "600", user=carol)
+    site.daemon.wait_leases(2, state="active")
+
+
+def test_a_full_disk_takes_nobody_their_lock(make_site, alice, bob, tmp_path):
+    if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    site = make_site()
+    with small_disk(site.daemon.state, 1 << 20):
+        site.daemon.start()
+        gone, kept, new = site.old(alice), site.old(alice), site.old(alice)
+        assert gone.ask("lock 1") == "locked 1" and kept.ask("lock 2") == "locked 2"
+        number = site.daemon.wait_leases(2)[1]["id"]
+        fill(site.daemon)
+        use_last_block(site.daemon)
+        assert new.ask("lock 0") == "locked 0" and gone.ask("unlock") == "unlocked"
+        site.daemon.wait_log("disk is full")
+        assert [lease["gpus"] for lease in site.daemon.leases()] == [[1], [2]]
+        assert site.lock(0) and site.lock(2)
+        assert "disk is full" in site.daemon.dibs("reserve", "-g", "1", "--no-wait", user=bob, code=1).stderr
+        make_room(site.daemon)
+        leases = site.daemon.wait_leases(1, with_process=new.process.pid)
+        assert leases[0]["gpus"] == [0]
+        site.daemon.wait_status(lambda status: [l["gpus"] for l in status["leases"]] == [[2], [0]])
+        assert site.daemon.leases()[0]["id"] == number and not site.lock(1)
+        site.daemon.stop()
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed"])
+def test_a_directory_that_was_taken_away_is_made_again(site, alice, bob, how):
+    old = site.old(alice)
+    site.hold(bob, gpus=["1"])
+    assert old.ask("lock 2") == "locked 2"
+    site.daemon.wait_leases(2)
+    if how == "renamed":
+        site.directory.rename(site.directory.with_name("elsewhere"))
+    else:
+        site.daemon.process.send_signal(signal.SIGSTOP)
+        shutil.rmtree(site.directory)
+        site.daemon.process.send_signal(signal.SIGCONT)
+    site.daemon.wait_leases(1)  # their lock is not there any more
+    site.daemon.wait_status(lambda _: site.lock(1))  # at the next sample
+    assert site.lock(1)["user"] == bob and stat.S_IMODE(site.directory.stat().st_mode) == 0o1777
+    site.hold(bob, gpus=["3"])
+    assert site.lock(3)["user"] == bob
+    assert old.ask("lock 4") == "locked 4"
+    site.daemon.wait_leases(1, with_process=old.process.pid)
+
+
+def test_a_directory_that_was_taken_away_while_it_was_empty(site, alice, bob):
+    """Nothing tells of that; it is there again before anything is leased."""
+    site.directory.rmdir()
+    site.directory.mkdir(mode=0o777)
+    site.directory.chmod(0o777)
+    old = site.old(alice)
+    assert old.ask("lock 0") == "locked 0"
+    assert site.hold(bob)["parameters"]["lease"]["gpus"] == [1]
+    assert site.lock(1)["user"] == bob and site.directory.stat().st_mode & stat.S_ISVTX
+
+
+def test_a_gpu_that_changes_its_number_keeps_its_lock(make_site, base_directory, tmp_path, alice, bob):
+    directory = base_directory / f"sensor-{tmp_path.name}"
+    directory.mkdir(mode=0o755)
+    sensor = SiteSensor(directory, 3)
+    site = make_site(sim=None, config=sensor.config)
+    site.daemon.start()
+    site.hold(bob, gpus=["1"])
+    site.hold(alice, gpus=["2"])
+    old = site.old(alice)
+    sensor.gpus.pop(0)
+    for number, gpu in enumerate(sensor.gpus):
+        gpu.update(index=number, links=gpu["links"][1:])
+    sensor.write()
+    site.daemon.wait_status(lambda status: {gpu["index"] for gpu in status["gpus"] if gpu["state"] != "lost"} == {0, 1})
+    assert (site.lock(0)["user"], site.lock(1)["user"], site.lock(2)) == (bob, alice, None)
+    assert old.ask("lock 2") == "locked 2"
+
+
+def test_a_gpu_that_comes_is_looked_at(make_site, base_directory, tmp_path, alice):
+    directory = base_directory / f"sensor-{tmp_path.name}"
+    directory.mkdir(mode=0o755)
+    sensor = SiteSensor(directory, 2)
+    site = make_site(sim=None, config=sensor.config)
+    site.daemon.start()
+    first, old = site.old(alice), site.old(alice)
+    assert first.ask("lock 1") == "locked 1"
+    site.daemon.wait_leases(1)
+    sensor.write({"gpus": [{**sensor.gpus[0], "links": ["internal"]}]})
+    site.daemon.wait_status(lambda status: status["gpus"][1]["state"] == "lost")
+    assert first.ask("unlock") == "unlocked" and old.ask("lock 1") == "locked 1"
+    sensor.write({"gpus": sensor.gpus})
+    site.daemon.wait_leases(1, with_process=old.process.pid)
+    site.daemon.wait_leases(1)
 
 
 def test_both_names_are_one_directory(make_daemon, base_directory, tmp_path):
