@@ -105,6 +105,12 @@ def test_each_line_that_we_print_is_run(page):
     assert printed_in(page) - known == set()
 
 
+def test_the_program_of_the_readme_runs(make_daemon, make_scripts, alice):
+    [program] = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    out = make_scripts(make_daemon().start(), "").run(program, alice)
+    assert re.fullmatch(r"\[0, 1\] (GPU-[0-9a-f-]{36},?){2}\n", out)
+
+
 def test_the_list_has_each_line_once():
     lines = [line.printed for line in CANHAZGPU + MGPU + OURS] + [line for lines in NOT_RUN.values() for line in lines]
     assert len(lines) == len(set(lines))
