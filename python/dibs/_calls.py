@@ -74,7 +74,7 @@ def events(after: Optional[int] = None, lease: Optional[int] = None, follow: boo
             try:
                 if not more:
                     run(link.send("org.dibs.Events", {"after": after, "lease": lease}, more=follow))
-                found, more = run(_receive(link, None if more else PATIENCE))
+                found, after, more = run(_receive(link, None if more else PATIENCE, after))
             except Unreachable as error:
                 if error.id != HANGUP or not follow:
                     raise
@@ -82,18 +82,18 @@ def events(after: Optional[int] = None, lease: Optional[int] = None, follow: boo
                 more = False
                 continue
             comeback.arrived()
-            for event in found:
-                after = event.id
-                yield event
+            yield from found
             if not more and not found:
                 return
     finally:
         link.close()
 
 
-async def _receive(link: Link, seconds: Optional[float]) -> Tuple[List[Event], bool]:
+async def _receive(
+        link: Link, seconds: Optional[float], after: Optional[int]) -> Tuple[List[Event], Optional[int], bool]:
+    """What is new, the number to go on from, and whether more will come."""
     reply, more = await link.receive(seconds)
-    found = reply.get("events")
-    if not isinstance(found, list):
+    found, last = reply.get("events"), reply.get("last", after)
+    if not isinstance(found, list) or not (last is None or type(last) is int):
         raise garbage()
-    return [record(Event, event) for event in found], more
+    return [record(Event, event) for event in found], last, more

@@ -54,7 +54,7 @@ static int read_page(
 	}
 	if (page.last)
 		*after = page.last;
-	*ret = json_pack("{s:o}", "events", page.lines);
+	*ret = json_pack("{s:o, s:I}", "events", page.lines, "last", (json_int_t)*after);
 	return *ret ? 0 : -ENOMEM;
 }
 

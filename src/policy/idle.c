@@ -70,7 +70,9 @@ static int64_t last_active(const struct pool *pool, const struct lease *lease, i
 enum idle_verdict idle_judge(const struct pool *pool, struct lease *lease,
 	const struct idle_limits *limits, int64_t now_us)
 {
-	int64_t after_us = limits->after_us[lease->kind];
+	/* What is bound to a process is as a run: it ends by itself. */
+	bool bound = lease->request.bound != BOUND_NOT;
+	int64_t after_us = limits->after_us[bound ? LEASE_RUN : lease->kind];
 
 	if (lease->state != LEASE_ACTIVE || !lease_holds(lease))
 		return IDLE_NOTHING;

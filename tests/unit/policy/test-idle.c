@@ -252,6 +252,19 @@ static void an_array_is_never_idle(void)
 	CHECK_INT(idle_judge(pool, array, &of_jobs, NOW), IDLE_WARN);
 }
 
+/* One that ends with a process is judged as a run. */
+static void what_is_bound_is_as_a_run(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = idle_pool(1);
+	struct lease *hold = add_active(pool, LEASE_HOLD, 1, TIME_NEVER);
+
+	hold->request.bound = BOUND_PROCESS;
+	CHECK(!is_idle(pool, hold, AFTER + 2 * STEP));
+	CHECK_INT(hold->idle_release_us, 0);
+	CHECK(is_idle(pool, hold, AFTER + 2 * STEP));
+	CHECK(hold->idle_release_us != 0);
+}
+
 int main(void)
 {
 	TEST(matrix);
@@ -263,5 +276,6 @@ int main(void)
 	TEST(gaps_of_the_memory_are_no_moves);
 	TEST(no_evidence_no_idleness);
 	TEST(an_array_is_never_idle);
+	TEST(what_is_bound_is_as_a_run);
 	return tap_done();
 }
