@@ -83,7 +83,7 @@ def test_the_gate_holds(selftest):
 def test_the_table_fits_a_terminal(selftest):
     done = selftest(env={**os.environ, "COLUMNS": "80"})
     lines = done.stdout.splitlines()
-    assert max(map(len, lines)) <= 80 and lines[-1] == "the gate holds"
+    assert [line for line in lines if len(line) > 80] == [] and lines[-1] == "the gate holds"
     assert sum(line.split()[-4:-2] == ["ok", "ok"] or line.endswith("ok      ok   -") for line in lines) == len(SIMULATED)
 
 
