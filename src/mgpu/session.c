@@ -254,7 +254,12 @@ int session_run(int fd, const struct ucred *peer, const struct session_options *
 		return EXIT_FAULT;
 	}
 	s.cli.args.values[OPT_SOCKET] = how->dibsd;
-	if (make_environment(&err) < 0 || read_request(fd, &json, &err) < 0 ||
+	/* Security: such uids are at will of who has subordinate ones; none is waited for. */
+	if (make_environment(&err) < 0) {
+		refuse(&s, err.text);
+		return EXIT_INVALID;
+	}
+	if (read_request(fd, &json, &err) < 0 ||
 		demand_read(json, how->max_job_sec, &demand, &err) < 0) {
 		refuse(&s, err.text);
 		shutdown(fd, SHUT_WR);

@@ -255,6 +255,23 @@ def test_clients_are_bounded(served, alice, bob):
         client.close()
 
 
+def test_uids_without_a_user_hold_no_places(served):
+    """Whoever has subordinate uids could be as many clients as there may be."""
+    clients = []
+    os.seteuid(1234567890)
+    try:
+        clients = [OldClient(served, None) for _ in range(5)]
+    finally:
+        os.seteuid(0)
+    for client in clients:
+        assert "uid 1234567890 is not known here" in client.receive_all()["msg"]
+    end = time.monotonic() + 5  # less than there is for a request
+    while children(served):
+        assert time.monotonic() < end, "they are kept"
+    for client in clients:
+        client.close()
+
+
 def test_places_that_are_taken(site, alice):
     place = site.daemon.directory / "mgpu.sock"
 
