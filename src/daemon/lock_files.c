@@ -301,7 +301,7 @@ static int on_change(sd_event_source *source, const struct inotify_event *event,
 	struct manager *m = userdata;
 	char name[NAME_SIZE];
 
-	if (event->mask & (IN_Q_OVERFLOW | IN_ISDIR)) {
+	if (event->mask & IN_Q_OVERFLOW) {
 		lock_files_look(m);
 		return 0;
 	}
