@@ -15,9 +15,8 @@
 
 static int web(struct chg *chg)
 {
-	return chg_fail("there is no web page on this machine, unless dibs-gateway is installed; "
-			"see 'canhazgpu status', or 'dibs status --watch' for what stays up to "
-			"date");
+	return chg_fail("there is no web page on this machine; see 'canhazgpu status', or 'dibs "
+			"status --watch' for what stays up to date");
 }
 
 static int supervisor(struct chg *chg)

@@ -29,7 +29,8 @@ EIGHT = "Initialized 8 GPUs (IDs 0 to 7)\n"
 NOT_FOUR = "Error: this machine has 8 GPUs, not {}; dibs finds them itself, see 'dibs doctor' if some are missing\n"
 NO_AMD = "Error: provider 'amd' is not available on this system\n"
 ADMIN_ONLY = "Error: only administrators can do this; you are ALICE: ask one of them, or use sudo\n"
-NO_PAGE = "Error: there is no web page on this machine…"
+NO_PAGE = ("Error: there is no web page on this machine; see 'canhazgpu status', or 'dibs status --watch' for what stays up to "
+           "date\n")
 MEMORY = "canhazgpu: {} is not used any more: dibsd sees which process uses which GPU\n"
 REDIS = "canhazgpu: {} not used any more: dibsd keeps the reservations\n"
 THRESHOLD = MEMORY.format("--memory-threshold")
@@ -484,8 +485,8 @@ NOT_RUN = {
         "mgpu_scheduler_server --max-job-time 3600", "sudo mgpu_scheduler_server --max-job-time 3600",  # below
     ],
     "another host": ["ssh HOST dibs", "ssh HOST"],
-    "of systemd": ["systemctl enable --now dibs-mgpu.socket", "systemctl start dibsd", "journalctl -u dibsd",
-                   "systemctl edit dibs-mgpu.service", "systemctl edit dibsd", "sudo systemctl start mongod"],
+    "of systemd": ["systemctl enable --now dibs-mgpu.socket", "journalctl -u dibsd",
+                   "systemctl enable dibs-exec.socket dibsd; systemctl restart dibs-exec.socket dibsd", "systemctl edit dibs-mgpu.service", "systemctl edit dibsd", "sudo systemctl start mongod"],
     "ends what was there before": [
         "systemctl stop gpulocker", "setfacl -b /dev/nvidia[0-9]*; chmod 666 /dev/nvidia[0-9]*", "pip uninstall gpu_lock",
     ],
