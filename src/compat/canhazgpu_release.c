@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * release. Without --gpu-ids what was reserved, but not what runs nor what waits. With it, just
- * these GPUs: a reservation of more keeps the others.
+ * release. Without --gpu-ids what was reserved, but not what runs (of which a hold that ends with a
+ * process is, too) nor what waits. With it, just these GPUs: a reservation of more keeps the
+ * others.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -24,6 +25,11 @@ static bool has(json_t *ids, json_t *id)
 		if (json_equal(id, other))
 			return true;
 	return false;
+}
+
+static bool is_reserved(json_t *lease)
+{
+	return is_kind(lease, "hold") && !json_is_integer(json_object_get(lease, "with_process"));
 }
 
 /* The GPUs of a lease that are meant (ids NULL: all); a new array, owned by the caller. */
@@ -133,7 +139,8 @@ int chg_release(struct chg *chg)
 		return 1;
 	json_array_foreach (json_object_get(reply, "leases"), i, lease)
 		if (lease_is_mine(lease) &&
-			(is_kind(lease, "hold") || (ids && is_kind(lease, "run"))))
+			(is_reserved(lease) ||
+				(ids && (is_kind(lease, "hold") || is_kind(lease, "run")))))
 			status |= release(chg, lease, ids, released);
 	if (status == 0 || json_array_size(released) > 0)
 		print(released, ids);

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from harness import DEADLINE, cgroup2_mount, demote, read_line, wait_exit
+from test_follow import Holder
 
 needs_cgroup = pytest.mark.skipif(not cgroup2_mount(), reason="no cgroup v2")
 
@@ -467,6 +468,16 @@ def test_release_of_some_gpus(chg, alice):
     assert done.stdout == "Released 1 GPU(s): [5]\n" and "were told to end" in done.stderr
     assert run.wait(DEADLINE) == -signal.SIGTERM
     chg.daemon.wait_leases(0)
+
+
+def test_release_leaves_what_a_program_holds(daemon, chg, alice):
+    """A lease of a Python program is a hold to dibs; to canhazgpu, something that runs."""
+    holder = Holder(daemon, alice)
+    chg("reserve", user=alice)
+    assert chg("release", user=alice).stdout == "Released 1 GPU(s): [1]\n"
+    assert [lease["id"] for lease in daemon.leases()] == [holder.lease["id"]]
+    assert chg("release", "--gpu-ids", "0", user=alice).stdout == "Released 1 GPU(s): [0]\n"
+    holder.close()
 
 
 def test_release_leaves_what_waits(chg, alice, bob):
