@@ -6,6 +6,8 @@ import grp
 import json
 import os
 import pwd
+import random
+import select
 import shutil
 import signal
 import stat
@@ -22,6 +24,7 @@ from stuck_fs import StuckFs
 from test_store import fill, make_room, use_last_block
 
 ROUNDS = int(os.environ.get("DIBS_TEST_LOCK_ROUNDS", "1000"))
+CRASHES = int(os.environ.get("DIBS_TEST_LOCK_CRASHES", "20"))
 OLD = Path(__file__).with_name("old_gpu_lock.py")
 GENERATIONS = ["first", "second"]
 
@@ -299,6 +302,41 @@ def test_a_crash_forgets_nothing(site, alice, bob):
     leases = {lease["gpus"][0]: lease for lease in site.daemon.wait_leases(3)}
     assert sorted(leases) == [0, 4, 5] and leases[0]["id"] == number
     assert site.lock(5)["user"] == bob and site.lock(7) is None and site.lock(1) is None
+
+
+def test_a_crash_at_any_moment_leaves_each_gpu_to_one(make_site, alice, bob, carol):
+    """kill -9 while both sides lock and unlock; who had locked a GPU has it afterwards, and so has who had leased it."""
+    site = make_site(sim="3xA100-80G", config="[limits]\nchanges-per-hour = 100000\n")
+    rng = random.Random(5)
+    olds = [site.old(user, generation, 3) for user, generation in ((alice, "second"), (carol, "first"))]
+    site.daemon.start()
+    for _ in range(CRASHES):
+        mine = None
+        with acting_as(bob):
+            link = site.daemon.varlink()
+        with link:
+            link.call("org.dibs.Release", {"all": True})
+            for old in olds:
+                old.send("lock any")
+            link.send("org.dibs.Request", {"kind": "hold", "wait_us": 0})
+            if rng.random() < 0.5:
+                mine = link.receive()
+            select.select([], [], [], rng.random() * 0.004)
+            site.daemon.kill()
+        locked = {int(answer.split()[1]): old for old, answer in zip(olds, [old.answer() for old in olds])
+                  if answer.startswith("locked")}
+        site.daemon.start()
+        leases = {lease["gpus"][0]: lease for lease in site.daemon.wait_status(lambda _: True)["leases"]}
+        assert {gpu for gpu, lease in leases.items() if lease["with_process"]} == set(locked), (locked, leases)
+        if mine and "error" not in mine:
+            assert leases[mine["parameters"]["lease"]["gpus"][0]]["id"] == mine["parameters"]["lease"]["id"]
+        for gpu in range(3):
+            lock = site.lock(gpu)
+            assert bool(lock) == (gpu in leases), (gpu, lock, leases)
+            assert not lock or (lock["user"] == bob) == (gpu not in locked)
+        for old in locked.values():
+            assert old.ask("unlock") == "unlocked"
+        site.daemon.wait_leases(0, command="gpu_lock")
 
 
 def test_without_the_bridge_their_holds_end(site, alice):
