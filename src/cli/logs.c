@@ -180,8 +180,11 @@ static enum client_exit await_start(struct logs *l)
 	enum client_exit exit = EXIT_OK;
 	bool more = true;
 
-	if (watch_status(l, &err) < 0)
-		return complain_error(l->cli, EXIT_UNREACHABLE, &err);
+	if (watch_status(l, &err) < 0) {
+		if (!l->quiet)
+			return complain_error(l->cli, EXIT_UNREACHABLE, &err);
+		watch_again(l);
+	}
 	while (exit == EXIT_OK && more && !has_log(l) && !is_over(l))
 		exit = is_read(l) ? note_status(l, &more) : EXIT_FAULT;
 	client_close(&l->client);
@@ -304,9 +307,21 @@ static enum client_exit print_log(struct logs *l, int64_t lines)
 	return follow(l);
 }
 
+/* Who has just handed the job in stays with it, also if dibsd went away at that moment. */
+static enum client_exit show_first(struct logs *l)
+{
+	enum client_exit exit;
+
+	while ((exit = show(l)) == EXIT_UNREACHABLE && l->quiet) {
+		watch_again(l);
+		client_close(&l->client);
+	}
+	return exit;
+}
+
 static enum client_exit logs(struct logs *l, int64_t lines)
 {
-	enum client_exit exit = show(l);
+	enum client_exit exit = show_first(l);
 
 	if (exit != EXIT_OK)
 		return exit;
