@@ -109,9 +109,11 @@ int env_file_parse(
 
 	if (memchr(text, '\0', size))
 		return error_set(err, -EINVAL, ID, "%s is binary, not a file of settings", path);
-	file.text = rest = strndup(text, size);
+	file.text = rest = malloc(size + 1);
 	if (!file.text)
 		return error_set(err, -ENOMEM, ID, "out of memory");
+	memcpy(file.text, text, size);
+	file.text[size] = '\0';
 	for (unsigned number = 1; (line = strsep(&rest, "\n")); number++) {
 		int r = read_line(&file, &allocated, strip(line), number, err);
 

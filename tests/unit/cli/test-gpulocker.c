@@ -160,7 +160,7 @@ static void dicts(void)
 		CHECK_INT(gpu_dict_parse(good[i], &dict, &err), 0);
 	}
 	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
-		printf("# %s\n", bad[i]);
+		printf("# bad %zu\n", i);
 		CHECK_INT(gpu_dict_parse(bad[i], &dict, &err), -EINVAL);
 		CHECK(strncmp(err.text, "column ", 7) == 0);
 	}

@@ -128,8 +128,8 @@ static void ends_are_named(void)
 	check_end("{}", "", JOB_EXIT_NONE);
 	check_end("{\"exit_status\":70000}", "exit status 70000", JOB_EXIT_NONE);
 	check_end("{\"exit_signal\":-3}", "signal -3", JOB_EXIT_NONE);
-	check_end("{\"active\":0,\"ok\":3,\"failed\":0}", "", 0);
-	check_end("{\"active\":0,\"ok\":3,\"failed\":1}", "", 1);
+	check_end("{\"active\":0,\"ok\":3,\"failed\":0}", "3 ok, 0 failed", 0);
+	check_end("{\"active\":0,\"ok\":3,\"failed\":1}", "3 ok, 1 failed", 1);
 }
 
 static void a_lease_without_a_job_ends_well(void)
