@@ -109,11 +109,11 @@ def test_answers_come_in_order_and_the_last_is_the_last(jobs, alice):
 
 def leave_behind(jobs, alice, **parameters):
     """A job whose command has failed, but not all of what it started ends."""
-    up = jobs.up(alice)
+    up, gate = jobs.up(alice), jobs.fifo(alice, "gate")
     number = jobs.submit(alice, "setsid sh -c 'trap \"\" TERM; echo $$ >up; while :; do sleep 1000; done' & "
                                 ": <gate; exit 2", grace_us=2 * SECOND, **parameters)
     up.line()
-    jobs.fifo(alice, "gate").open()
+    gate.open()
     jobs.wait_state(number, "grace")
     return number
 
