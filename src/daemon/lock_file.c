@@ -18,6 +18,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <linux/openat2.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,16 +255,29 @@ int lock_file_place(int dir, const char *name, const char *text)
 	return r;
 }
 
-char *lock_file_text(int index, uid_t uid, const char *user, int64_t time, int64_t lease)
+/* Their name, or number. From the file alone: a directory service that does not answer must not
+ * hold up the daemon. */
+static char *user_name(uid_t uid)
 {
-	_cleanup_(freep) char *number = text_format("%u", (unsigned)uid);
+	_cleanup_(fclosep) FILE *file = fopen("/etc/passwd", "re");
+	struct passwd *user;
+
+	while (file && (user = fgetpwent(file)))
+		if (user->pw_uid == uid)
+			return strdup(user->pw_name);
+	return text_format("%u", (unsigned)uid);
+}
+
+char *lock_file_text(int index, uid_t uid, int64_t lease)
+{
+	_cleanup_(freep) char *user = user_name(uid);
 	_cleanup_(json_decrefp) json_t *json = NULL;
 
-	if (!number)
+	if (!user)
 		return NULL;
 	/* "id" for the first generation of the package, "uid" for the second. */
-	json = json_pack("{s:s, s:I, s:i, s:i, s:i, s:s, s:I}", "user", user ? user : number,
-		"time", (json_int_t)time, "uid", index, "id", index, "owner", 0, "version",
-		"dibs " DIBS_VERSION, OWN_KEY, (json_int_t)lease);
+	json = json_pack("{s:s, s:I, s:i, s:i, s:i, s:s, s:I}", "user", user, "time",
+		(json_int_t)(clock_wall() / USEC_PER_SEC), "uid", index, "id", index, "owner", 0,
+		"version", "dibs " DIBS_VERSION, OWN_KEY, (json_int_t)lease);
 	return json ? json_dumps(json, JSON_INDENT(4)) : NULL;
 }

@@ -50,6 +50,6 @@ int lock_file_place(int dir, const char *name, const char *text);
 /* Removes it, if it is ours, or stale; -EAGAIN: it is not any more. force: whosever it is. */
 int lock_file_remove(int dir, const char *name, bool force);
 
-/* The text of a file of ours for GPU index: user (NULL: a number) has it since time (seconds, wall
- * clock) by the lease of that number. The caller frees; NULL without memory. */
-char *lock_file_text(int index, uid_t uid, const char *user, int64_t time, int64_t lease);
+/* The text of a file of ours for GPU index, which uid has from now on by the lease of that number.
+ * The caller frees; NULL without memory. */
+char *lock_file_text(int index, uid_t uid, int64_t lease);

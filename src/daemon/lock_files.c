@@ -7,14 +7,11 @@
 #include "daemon/lock_files.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -23,16 +20,16 @@
 #include "daemon/account.h"
 #include "daemon/batch.h"
 #include "daemon/lifecycle.h"
+#include "daemon/lock_directory.h"
 #include "daemon/lock_file.h"
 #include "daemon/rate.h"
 #include "daemon/watch.h"
 
-#define NOBODY      INT64_C(-1) /* a file of ours for a GPU that is not to be had */
-#define UNKNOWN     INT64_C(-2) /* a file of ours that an earlier daemon has left */
-#define PASSWD_FILE "/etc/passwd"
-#define TRIES       8 /* somebody may put one there each time, and take it away again */
-#define TELL_MS     INT64_C(3600000)
-#define NAME_SIZE   sizeof("gpu_.json") + 12
+#define NOBODY    INT64_C(-1) /* a file of ours for a GPU that is not to be had */
+#define UNKNOWN   INT64_C(-2) /* a file of ours that an earlier daemon has left */
+#define TRIES     8           /* somebody may put one there each time, and take it away again */
+#define TELL_MS   INT64_C(3600000)
+#define NAME_SIZE sizeof("gpu_.json") + 12
 
 struct lock_files {
 	char *path;
@@ -69,32 +66,33 @@ static void name_of(const struct manager *m, unsigned slot, char dst[NAME_SIZE])
 	snprintf(dst, NAME_SIZE, "gpu_%d.json", m->lock_files->index[slot]);
 }
 
-/* Names from the file alone: a directory service that does not answer must not hold up the daemon.
- * NULL: it is not there. */
-static char *user_name(uid_t uid)
+static int look_at(const struct manager *m, unsigned slot, struct lock_file *ret)
 {
-	_cleanup_(fclosep) FILE *file = fopen(PASSWD_FILE, "re");
-	struct passwd *user;
+	char name[NAME_SIZE];
 
-	while (file && (user = fgetpwent(file)))
-		if (user->pw_uid == uid)
-			return strdup(user->pw_name);
-	return NULL;
+	name_of(m, slot, name);
+	return lock_file_look(m->lock_files->dir, name, ret);
+}
+
+static int take_away(const struct manager *m, unsigned slot, bool force)
+{
+	char name[NAME_SIZE];
+
+	name_of(m, slot, name);
+	return lock_file_remove(m->lock_files->dir, name, force);
 }
 
 /* -EEXIST: it is theirs. */
 static int place(struct manager *m, unsigned slot, const struct lease *lease)
 {
-	uid_t uid = lease ? lease->uid : 0;
-	_cleanup_(freep) char *user = user_name(uid), *text = NULL;
+	_cleanup_(freep) char *text = lock_file_text(
+		m->pool->gpus[slot].index, lease ? lease->uid : 0, lease ? lease->id : 0);
 	char name[NAME_SIZE];
 	int r;
 
-	name_of(m, slot, name);
-	text = lock_file_text(m->pool->gpus[slot].index, uid, user, clock_wall() / USEC_PER_SEC,
-		lease ? lease->id : 0);
 	if (!text)
 		return -ENOMEM;
+	name_of(m, slot, name);
 	r = lock_file_place(m->lock_files->dir, name, text);
 	if (r == 0)
 		m->lock_files->placed[slot] = lease ? lease->id : NOBODY;
@@ -169,15 +167,12 @@ static bool take_change(struct manager *m, uid_t uid)
 /* Too often within an hour: it is not to be had so. */
 static void reject(struct manager *m, unsigned slot, const struct lock_file *lock)
 {
-	char name[NAME_SIZE];
-
-	name_of(m, slot, name);
 	if (may_tell(m->lock_files, slot))
-		log_warning("removed %s of uid %u in %s, who asked for more than %u changes within "
-			    "an hour",
-			name, (unsigned)lock->uid, m->lock_files->path,
+		log_warning("removed gpu_%d.json of uid %u in %s, who asked for more than %u "
+			    "changes within an hour",
+			m->lock_files->index[slot], (unsigned)lock->uid, m->lock_files->path,
 			m->config->changes_per_hour);
-	lock_file_remove(m->lock_files->dir, name, true);
+	take_away(m, slot, true);
 }
 
 /* Security: what dibs hands out to nobody, or to somebody, is not to be had by a file. */
@@ -243,17 +238,15 @@ static void look(struct manager *m, unsigned slot)
 {
 	struct lock_files *files = m->lock_files;
 	struct lock_file lock;
-	char name[NAME_SIZE];
 	int r;
 
 	if (!m->pool->gpus[slot].present)
 		return;
-	name_of(m, slot, name);
-	r = lock_file_look(files->dir, name, &lock);
+	r = look_at(m, slot, &lock);
 	if (r < 0) {
 		if (may_tell(files, slot))
-			log_warning(
-				"cannot read %s in %s: %s", name, files->path, strerrordesc_np(-r));
+			log_warning("cannot read gpu_%d.json in %s: %s", files->index[slot],
+				files->path, strerrordesc_np(-r));
 		return;
 	}
 	files->unheeded[slot] = false;
@@ -273,7 +266,7 @@ static void look(struct manager *m, unsigned slot)
 		files->placed[slot] = 0;
 		forget(m, slot, LEASE_END_EXITED);
 		/* Their next client could not remove it: the directory is sticky. */
-		if (lock_file_remove(files->dir, name, false) == -EAGAIN)
+		if (take_away(m, slot, false) == -EAGAIN)
 			batch_want_pass(m); /* it is somebody's by now; that is on its way to us */
 		break;
 	case LOCK_NONE:
@@ -370,18 +363,16 @@ static void remove_theirs(struct manager *m, unsigned slot)
 	struct lock_files *files = m->lock_files;
 	const struct lease *lease = pool_find(m->pool, files->theirs[slot].lease);
 	struct lock_file lock;
-	char name[NAME_SIZE];
 
 	if (!files->theirs[slot].lease || (lease && lease->state != LEASE_ENDED))
 		return;
 	files->theirs[slot].lease = 0;
 	if (!lease || lease->end == LEASE_END_NONE)
 		return;
-	name_of(m, slot, name);
-	if (lock_file_look(files->dir, name, &lock) == 0 &&
+	if (look_at(m, slot, &lock) == 0 &&
 		(lock.state == LOCK_LIVE || lock.state == LOCK_WRITING) &&
 		is_same(&lock, &files->theirs[slot].file))
-		lock_file_remove(files->dir, name, true);
+		take_away(m, slot, true);
 	else
 		look(m, slot);
 }
@@ -393,17 +384,15 @@ void lock_files_apply(struct manager *m)
 	for (unsigned slot = 0; files && slot < m->pool->n_gpus; slot++) {
 		const struct lease *holder;
 		int64_t want = wanted(m, slot, &holder);
-		char name[NAME_SIZE];
 
 		remove_theirs(m, slot);
 		if (files->unheeded[slot] && !want && !holder)
 			look(m, slot); /* it is to be had now */
 		if (want == files->placed[slot] || !m->pool->gpus[slot].present)
 			continue;
-		name_of(m, slot, name);
 		if (want)
 			place(m, slot, holder);
-		else if (lock_file_remove(files->dir, name, false) == 0)
+		else if (take_away(m, slot, false) == 0)
 			files->placed[slot] = 0;
 	}
 }
@@ -418,15 +407,13 @@ static void follow_gpus(struct manager *m)
 	for (unsigned slot = 0; slot < m->pool->n_gpus; slot++) {
 		const struct gpu *gpu = &m->pool->gpus[slot];
 		bool came = gpu->present && !files->present[slot];
-		char name[NAME_SIZE];
 
 		files->present[slot] = gpu->present;
 		if (!gpu->present || (!came && gpu->index == files->index[slot]))
 			continue;
 		gpu_set_add(&others, slot);
-		name_of(m, slot, name);
 		if (files->placed[slot] && gpu->index != files->index[slot])
-			lock_file_remove(files->dir, name, false);
+			take_away(m, slot, false);
 		files->placed[slot] = 0;
 		files->index[slot] = gpu->index;
 	}
@@ -443,41 +430,6 @@ void lock_files_follow(struct manager *m)
 	lock_files_apply(m);
 }
 
-/* Both names that the package and its manual have used are one directory. */
-static void link_other_name(const char *path)
-{
-	static const char *const names[] = { "gpu_lock", "gpu_locks" };
-	const char *slash = strrchr(path, '/') + 1;
-	char other[PATH_MAX], target[PATH_MAX];
-	ssize_t n = (ssize_t)strlen(slash);
-	int i = strcmp(slash, names[0]) == 0 ? 1 : strcmp(slash, names[1]) == 0 ? 0 : -1;
-
-	if (i < 0)
-		return;
-	snprintf(other, sizeof(other), "%.*s%s", (int)(slash - path), path, names[i]);
-	rmdir(other);
-	if (symlink(slash, other) < 0 && errno != EEXIST)
-		log_warning("cannot make %s: %m", other);
-	else if (readlink(other, target, sizeof(target)) != n || memcmp(target, slash, (size_t)n))
-		log_warning("%s is no link to %s: whose locks are there is not known", other, path);
-}
-
-/* Of root, and sticky, whoever made it. Security: a lock is a lease, so it is for those who may use
- * the socket. */
-static int open_directory(const char *path, const struct config *config)
-{
-	bool all = config->socket_mode & S_IWOTH;
-	gid_t gid = all || config->socket_group == (gid_t)-1 ? 0 : config->socket_group;
-	_cleanup_(closep) int fd = -1;
-
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fchown(fd, 0, gid) < 0 || fchmod(fd, all ? 01777 : 01770) < 0)
-		return -errno;
-	return TAKE_FD(fd);
-}
-
 static int start(struct manager *m, const char *path)
 {
 	struct lock_files *files = calloc(1, sizeof(*files));
@@ -488,7 +440,9 @@ static int start(struct manager *m, const char *path)
 	for (unsigned slot = 0; slot < GPU_MAX; slot++)
 		files->index[slot] = -1;
 	files->path = strdup(path);
-	files->dir = !files->path ? -ENOMEM : m->root ? open_directory(path, m->config) : -EPERM;
+	files->dir = !files->path ? -ENOMEM
+		     : m->root    ? lock_directory_open(path, m->config)
+				  : -EPERM;
 	if (files->dir < 0) {
 		r = files->dir;
 		free(files->path);
@@ -508,16 +462,13 @@ static int start(struct manager *m, const char *path)
 	return r;
 }
 
-/* Somebody has moved or removed the directory, of which inotify does not tell while we have it
- * open: what is at its path counts. */
+/* Somebody may have moved or removed the directory: what is at its path counts. */
 static void follow_directory(struct manager *m)
 {
 	struct lock_files *files = m->lock_files;
-	struct stat ours, there;
 	int r;
 
-	if (fstat(files->dir, &ours) == 0 && lstat(files->path, &there) == 0 &&
-		ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
+	if (lock_directory_is_at(files->dir, files->path))
 		return;
 	r = start(m, files->path);
 	if (r < 0) {
@@ -553,7 +504,7 @@ void lock_files_start(struct manager *m)
 		end_all(m);
 		return;
 	}
-	link_other_name(m->config->lock_directory);
+	lock_directory_link(m->config->lock_directory);
 	follow_gpus(m);
 	lock_files_apply(m);
 }
