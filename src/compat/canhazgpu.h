@@ -171,13 +171,18 @@ json_t *chg_raw_status(json_t *statuses);
 
 /* Drawing (canhazgpu_table.c). */
 void chg_draw_status(FILE *out, const struct term *term, json_t *statuses);
-void chg_draw_readme(FILE *out, const struct term *term, json_t *statuses);
+void chg_draw_readme(FILE *out, json_t *statuses);
 
 struct chg_host {
 	const char *name; /* borrowed */
 	json_t *statuses; /* owned; NULL: see error */
-	char *error;      /* owned */
+	char *error;      /* owned; NULL, too: out of memory */
 };
+
+void chg_host_clear(struct chg_host *host);
+
+/* Why it has no statuses. */
+const char *chg_host_error(const struct chg_host *host);
 
 void chg_draw_summary(FILE *out, const struct term *term, const struct chg_host *hosts, size_t n);
 void chg_draw_host(FILE *out, const struct term *term, const struct chg_host *host);

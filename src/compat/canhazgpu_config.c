@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <yaml.h>
 
+#include "base/fd.h"
 #include "base/text.h"
 #include "compat/canhazgpu.h"
 
@@ -231,21 +232,17 @@ static int check_file(int fd, const char *name, struct error *err)
 static int read_file(struct chg *chg, int fd, struct error *err)
 {
 	_cleanup_(freep) char *text = malloc(FILE_MAX);
-	size_t size = 0;
-	ssize_t n = 1;
 	int r = check_file(fd, chg->config, err);
+	ssize_t n;
 
 	if (r < 0)
 		return r;
 	if (!text)
 		return cli_no_memory(err);
-	while (n > 0 && size < FILE_MAX) {
-		n = read(fd, text + size, FILE_MAX - size);
-		if (n < 0)
-			return error_errno(err, -errno, ID, "cannot read %s", chg->config);
-		size += (size_t)n;
-	}
-	return chg_read_yaml(chg, chg->config, text, size, err);
+	n = read_all(fd, text, FILE_MAX);
+	if (n < 0)
+		return error_errno(err, (int)n, ID, "cannot read %s", chg->config);
+	return chg_read_yaml(chg, chg->config, text, (size_t)n, err);
 }
 
 int chg_read_config(struct chg *chg, struct error *err)

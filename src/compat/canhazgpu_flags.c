@@ -340,9 +340,9 @@ int chg_set(struct chg *chg, enum chg_source source, const char *key, const char
 }
 
 /* "run.gpu-ids" is CANHAZGPU_RUN_GPU_IDS. */
-static void environment_name(char *dst, size_t size, const char *command, const char *key)
+static void environment_name(char *dst, size_t size, const char *key)
 {
-	snprintf(dst, size, "CANHAZGPU_%s%s%s", command, *command ? "_" : "", key);
+	snprintf(dst, size, "CANHAZGPU_%s", key);
 	for (char *s = dst; *s; s++)
 		*s = *s == '.' || *s == '-' ? '_' : (char)toupper((unsigned char)*s);
 }
@@ -361,7 +361,7 @@ int chg_read_environment(struct chg *chg, struct error *err)
 			snprintf(key, sizeof(key), "%s", flag->key);
 		else
 			snprintf(key, sizeof(key), "%s.%s", chg->command->name, flag->name);
-		environment_name(name, sizeof(name), "", key);
+		environment_name(name, sizeof(name), key);
 		value = getenv(name);
 		if (!value || !*value)
 			continue;
@@ -384,7 +384,7 @@ static void put_name(char *dst, size_t size, const struct chg *chg, enum chg_fla
 	else if (chg->sources[flag] == CHG_FILE)
 		snprintf(dst + n, size - n, "%s in %s", flags[flag].key, chg->config);
 	else
-		environment_name(dst + n, size - n, "", flags[flag].key);
+		environment_name(dst + n, size - n, flags[flag].key);
 }
 
 void chg_name_unused(const struct chg *chg)

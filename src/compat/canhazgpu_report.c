@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -33,7 +34,7 @@ struct report {
 	int64_t since_us, until_us, days;
 	struct people *people; /* borrowed */
 	struct row *rows;      /* owned */
-	size_t n, room;
+	size_t n, allocated;
 	bool failed; /* out of memory */
 };
 
@@ -47,22 +48,17 @@ static void clear(struct report *report)
 /* The one of this name, made if there is none. NULL without memory. */
 static struct row *find_row(struct report *report, const char *name, int64_t uid)
 {
-	struct row *more;
+	struct row *row;
 
 	for (size_t i = 0; i < report->n; i++)
 		if (report->rows[i].uid == uid && strcmp(report->rows[i].name, name) == 0)
 			return &report->rows[i];
-	if (report->n == report->room) {
-		more = reallocarray(report->rows, report->room * 2 + 16, sizeof(*more));
-		if (!more)
-			return NULL;
-		report->rows = more;
-		report->room = report->room * 2 + 16;
-	}
-	more = &report->rows[report->n];
-	*more = (struct row){ .name = strdup(name), .uid = uid };
-	report->n += more->name != NULL;
-	return more->name ? more : NULL;
+	if (array_make_room(report->rows, report->n, report->allocated) < 0)
+		return NULL;
+	row = &report->rows[report->n];
+	*row = (struct row){ .name = strdup(name), .uid = uid };
+	report->n += row->name != NULL;
+	return row->name ? row : NULL;
 }
 
 /* How long its GPUs were held within the window. */

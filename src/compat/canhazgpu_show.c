@@ -24,8 +24,19 @@ static void ask_here(void *userdata)
 	if (client_call(NULL, "org.dibs.GetStatus", NULL, &reply, &err) == EXIT_OK)
 		local->host->statuses =
 			chg_status(reply, &chg->cli.people, clock_wall(), local->with_pids);
-	if (!local->host->statuses)
-		local->host->error = strdup(*err.text ? err.text : "out of memory");
+	if (!local->host->statuses && *err.text)
+		local->host->error = strdup(err.text);
+}
+
+void chg_host_clear(struct chg_host *host)
+{
+	json_decref(host->statuses);
+	free(host->error);
+}
+
+const char *chg_host_error(const struct chg_host *host)
+{
+	return host->error ? host->error : "out of memory";
 }
 
 static int print_json(json_t *owned)
@@ -43,7 +54,7 @@ static int print_one(
 	else if (chg_is(chg, CHG_JSON))
 		return print_json(json_incref(host->statuses));
 	else if (readme)
-		chg_draw_readme(stdout, term, host->statuses);
+		chg_draw_readme(stdout, host->statuses);
 	else
 		chg_draw_status(stdout, term, host->statuses);
 	return 0;
@@ -51,40 +62,28 @@ static int print_one(
 
 static int show_here(struct chg *chg, const struct term *term, bool readme)
 {
-	struct chg_host host = { .name = "localhost" };
+	_cleanup_(chg_host_clear) struct chg_host host = { .name = "localhost" };
 	struct local local = { chg, &host, readme };
 	struct error err = { 0 };
-	int status;
 
 	ask_here(&local);
-	if (!host.statuses) {
-		error_set(&err, -EINVAL, "usage.host", "%s", host.error ? host.error : "");
-		status = chg_fail_error(chg, &err);
-	} else {
-		status = print_one(chg, term, &host, readme);
-	}
-	json_decref(host.statuses);
-	free(host.error);
-	return status;
+	if (host.statuses)
+		return print_one(chg, term, &host, readme);
+	error_set(&err, -EINVAL, "usage.host", "%s", chg_host_error(&host));
+	return chg_fail_error(chg, &err);
 }
 
 static int show_remote(struct chg *chg, const struct term *term, bool readme)
 {
-	struct chg_host host = { .name = chg_value(chg, CHG_REMOTE) };
-	int status;
+	_cleanup_(chg_host_clear) struct chg_host host = { .name = chg_value(chg, CHG_REMOTE) };
 
 	chg_ask_hosts(&host, 1, NULL, NULL);
-	if (!host.statuses) {
-		status = chg_fail("failed to get status from %s: %s", host.name,
-			host.error ? host.error : "out of memory");
-	} else {
-		if (!chg_is(chg, CHG_SUMMARY) && !chg_is(chg, CHG_JSON))
-			printf("Status for %s:\n", host.name);
-		status = print_one(chg, term, &host, readme);
-	}
-	json_decref(host.statuses);
-	free(host.error);
-	return status;
+	if (!host.statuses)
+		return chg_fail(
+			"failed to get status from %s: %s", host.name, chg_host_error(&host));
+	if (!chg_is(chg, CHG_SUMMARY) && !chg_is(chg, CHG_JSON))
+		printf("Status for %s:\n", host.name);
+	return print_one(chg, term, &host, readme);
 }
 
 static json_t *raw_hosts(const struct chg_host *hosts, size_t n)
@@ -94,8 +93,7 @@ static json_t *raw_hosts(const struct chg_host *hosts, size_t n)
 	for (size_t i = 0; i < n; i++)
 		json_object_set_new(object, hosts[i].name,
 			hosts[i].statuses ? chg_raw_status(hosts[i].statuses)
-					  : json_pack("{ss}", "error",
-						    hosts[i].error ? hosts[i].error : "?"));
+					  : json_pack("{ss}", "error", chg_host_error(&hosts[i])));
 	return object;
 }
 
@@ -141,8 +139,7 @@ static int show_all(struct chg *chg, const struct term *term)
 	chg_ask_hosts(hosts + 1, n - 1, ask_here, &local);
 	first = !hosts[0].statuses;
 	if (first && n == 1) {
-		status = chg_fail("%s, and no remote hosts configured",
-			hosts[0].error ? hosts[0].error : "out of memory");
+		status = chg_fail("%s, and no remote hosts configured", chg_host_error(&hosts[0]));
 	} else {
 		if (first)
 			fprintf(stderr,
@@ -150,10 +147,8 @@ static int show_all(struct chg *chg, const struct term *term)
 				"only\n");
 		status = print_hosts(chg, term, hosts + first, n - first);
 	}
-	for (size_t i = 0; i < n; i++) {
-		json_decref(hosts[i].statuses);
-		free(hosts[i].error);
-	}
+	for (size_t i = 0; i < n; i++)
+		chg_host_clear(&hosts[i]);
 	return status;
 }
 

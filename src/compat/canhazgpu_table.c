@@ -153,7 +153,7 @@ static void draw_readme_line(FILE *out, json_t *status)
 	fprintf(out, *state ? " [validated: %s]\n" : "%s\n", state);
 }
 
-void chg_draw_readme(FILE *out, const struct term *term, json_t *statuses)
+void chg_draw_readme(FILE *out, json_t *statuses)
 {
 	json_t *status;
 	size_t i;
@@ -198,7 +198,7 @@ static void add_host(struct grid *grid, size_t row, const struct chg_host *host)
 	grid_add(grid, row, 0, MAGENTA, host->name);
 	if (!host->statuses) {
 		grid_add(grid, row, 1, DIM, "ERR");
-		snprintf(text, sizeof(text), "ERROR: %s", host->error ? host->error : "");
+		snprintf(text, sizeof(text), "ERROR: %s", chg_host_error(host));
 		text_sanitize(text);
 		grid_add(grid, row, 2, DIM, text);
 		grid_add(grid, row, 3, DIM, "-");
@@ -246,6 +246,6 @@ void chg_draw_host(FILE *out, const struct term *term, const struct chg_host *ho
 		chg_draw_status(out, term, host->statuses);
 		return;
 	}
-	fprintf(out, "%s ERROR: %s\n", ascii ? "|" : "│", host->error ? host->error : "");
+	fprintf(out, "%s ERROR: %s\n", ascii ? "|" : "│", chg_host_error(host));
 	fputs(ascii ? "--\n" : "└────────────┘\n", out);
 }
