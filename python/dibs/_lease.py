@@ -49,7 +49,8 @@ class Wish:
         except GeneratorExit:
             raise
         except BaseException as error:
-            if not isinstance(error, Error) or error.id.startswith("client."):  # not the last word of dibsd
+            # Neither the last word of dibsd, nor about what could not be sent.
+            if not isinstance(error, Error) or error.id.startswith("client.") and not isinstance(error, Invalid):
                 await self._withdraw()
             raise
         finally:
