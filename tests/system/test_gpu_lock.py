@@ -102,25 +102,38 @@ with lock_gpu(n=3, n_system_gpus=8) as lock:
     assert locks.daemon.leases() == []
 
 
-@pytest.mark.parametrize("arguments, setting, uid", [
+MEANT = [
     ("", None, 0), ("None", None, 0), ("uid=5", None, 5), ("uid=None", None, 0), ("n=1", None, 0), ("n=2", None, [0, 1]),
     ("2", None, [0, 1]), ("1", None, 0), ("0", None, 0), ("2, 8", None, [0, 1]), ("1, 1", None, 0), ("2, n_system_gpus=4", None, [0, 1]),
     ("2", "n", [0, 1]), ("2", "uid", 2), ("0", "uid", 0), ("2, 8", "uid", [0, 1]), ("uid=3", "n", 3), ("n=2", "uid", [0, 1]),
     ("n=2, n_system_gpus=100", None, [0, 1]), ("n_system_gpus=1", None, 0),
-])
-def test_who_is_meant_by_a_number(locks, arguments, setting, uid):
-    env = {"GPU_LOCK_POSITIONAL": setting} if setting else {}
-    assert locks.says(f"with lock_gpu({arguments}) as lock: say(json.dumps(lock.uid))", env=env) == uid
+]
 
 
-@pytest.mark.parametrize("arguments, kind", [
+def test_who_is_meant_by_a_number(locks):
+    locks.run(f"""
+for arguments, setting, uid in {MEANT}:
+    os.environ.pop("GPU_LOCK_POSITIONAL", None)
+    if setting: os.environ["GPU_LOCK_POSITIONAL"] = setting
+    with eval(f"lock_gpu({{arguments}})") as lock:
+        assert lock.uid == uid, (arguments, setting, lock.uid)
+""")
+
+
+MEANINGLESS = [
     ("1, 2, 3", "TypeError"), ("1, n=1", "TypeError"), ("1, uid=1", "TypeError"), ("n=1, uid=1", "TypeError"),
     ("uid=1, n_system_gpus=2", "TypeError"), ("1, 2, n_system_gpus=3", "TypeError"), ("n=0", "ValueError"), ("-1", "ValueError"),
     ("uid=99", "RuntimeError"), ("uid=-1", "RuntimeError"), ("n=9", "RuntimeError"), ("n_system_gpus=0", "RuntimeError"),
-])
-def test_what_cannot_be_meant(locks, arguments, kind):
-    assert locks.run(f"say(fails(lambda: lock_gpu({arguments}), {kind}))")
-    assert locks.daemon.leases() == []
+]
+
+
+def test_what_cannot_be_meant(locks):
+    locks.run(f"""
+import dibs
+for arguments, kind in {MEANINGLESS}:
+    assert fails(lambda: eval(f"lock_gpu({{arguments}})"), eval(kind)), arguments
+    assert not dibs.leases(), arguments
+""")
 
 
 def test_a_setting_that_means_nothing(locks):

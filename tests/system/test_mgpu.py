@@ -15,7 +15,7 @@ from jobs import QUICK, acting_as
 from mgpu_site import FACES, ID
 
 
-# --- every command line of the READMEs
+# --- command lines of the READMEs; test_printed_lines.py has them all
 
 
 def submitted(extra=""):
@@ -27,28 +27,18 @@ def foreground(output, extra="", code=0):
 
 
 README = [
-    # the first one
-    ("mgpu_srun --gpus 1 --mem 8000 --time-limit 600 -- python train.py", foreground("python in HOME: train.py\n")),
     ("mgpu_srun --gpus 1 -- python train.py", foreground("python in HOME: train.py\n")),
-    # the later ones, for one machine
-    ("mgpu_srun --gpu-ids 0 --interactive -- python train.py",
-     foreground("python in HOME: train.py\n", " (priority=0)")),
-    ("mgpu_srun --gpu-ids 0,1 --mem 8000 --time-limit 600 -- torchrun --nproc_per_node=2 train.py",
-     foreground("torchrun in HOME: --nproc_per_node=2 train.py\n", " (priority=0)")),
     ("mgpu_srun --gpu-ids 0,1 --mem 8000 --time-limit 600 --background -- python train.py",
      submitted(" (priority=0)") + "Job queued. Use mgpu_queue to check status.\n"),
     ('mgpu_srun --gpu-ids 2 --env-setup-cmd "source venv/bin/activate" -- python train.py',
      foreground("python of the venv: train.py\n", " (priority=0)")),
     ('mgpu_srun --gpu-ids 1 --env-setup-cmd "conda activate myenv" -- python inference.py',
      foreground("python of myenv: inference.py\n", " (priority=0)")),
-    ("mgpu_srun --gpu-ids 0 --priority 10 -- python important_task.py",
-     foreground("python in HOME: important_task.py\n", " (priority=10)")),
-    ("mgpu_srun --gpu-ids 0 -- python train.py", foreground("python in HOME: train.py\n", " (priority=0)")),
 ]
 
 
 @pytest.mark.parametrize("line, expected", README, ids=[line for line, _ in README])
-def test_command_lines_of_the_readmes(site, alice, line, expected):
+def test_what_is_printed_is_in_the_log_too(site, alice, line, expected):
     home = site.home(alice)
     if "env-setup" in line:
         site.script(home / "venv/bin/python", 'echo "python of the venv:" "$@"')
@@ -247,8 +237,8 @@ def test_quoting_is_kept(site, alice):
 def test_one_word_is_a_line_for_a_shell(site, alice):
     out, _ = site.run(["mgpu_srun", "--gpus", "1", "cd / && echo \"a  b\" $PWD | tr a-z A-Z"], alice)
     assert "\nA  B /\n" in out
-    assert "CMD: cd / && true; sleep 600 |" in site.run(
-        "mgpu_queue", alice)[0] if site.background(alice, ["cd / && true; sleep 600"]) else False
+    site.background(alice, ["cd / && true; sleep 600"])
+    assert "CMD: cd / && true; sleep 600 |" in site.run("mgpu_queue", alice)[0]
 
 
 def test_a_variable_before_the_command(site, alice):
