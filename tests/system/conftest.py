@@ -8,9 +8,11 @@ import uuid
 from pathlib import Path
 
 import pytest
+from canhazgpu_site import Face, install_stubs
 from fake_nvml import FakeNvml
 from harness import Daemon, install_programs, small_disk
 from jobs import QUICK, Jobs
+from lock_site import LockSite
 from mgpu_site import MgpuSite, install_mgpu, tidy
 from pyscript import Scripts, install_modules
 from sessions import Sessions
@@ -210,6 +212,54 @@ def two(make_nvml):
     """Two GPUs, and their running daemon."""
     nvml, daemon = make_nvml()
     return nvml, daemon.start()
+
+
+@pytest.fixture
+def make_lock_site(make_daemon, base_directory, tmp_path):
+    """make_lock_site(...) gives a LockSite, whose daemon is not started yet."""
+    made = []
+
+    def make(**options):
+        made.append(LockSite(make_daemon, base_directory / f"locks-{tmp_path.name}", **options))
+        return made[-1]
+
+    yield make
+    for site in made:
+        site.close()
+
+
+@pytest.fixture
+def lock_site(make_lock_site):
+    """The same, and it runs."""
+    site = make_lock_site()
+    site.daemon.start()
+    return site
+
+
+@pytest.fixture(scope="session")
+def stubs(base_directory):
+    """Programs that canhazgpu runs."""
+    return install_stubs(base_directory / "stubs")
+
+
+@pytest.fixture
+def home(base_directory, alice):
+    """An empty home of alice."""
+    path = Path(tempfile.mkdtemp(dir=base_directory))
+    path.chmod(0o755)
+    subprocess.run(["chown", f"{alice}:", path], check=True)
+    return path
+
+
+@pytest.fixture
+def make_chg(make_daemon, stubs, home):
+    """make_chg(...) gives the canhazgpu of users of a running daemon."""
+    return lambda **options: Face(make_daemon(**options).start(), stubs, home)
+
+
+@pytest.fixture
+def chg(daemon, stubs, home):
+    return Face(daemon, stubs, home)
 
 
 @pytest.fixture(scope="session")

@@ -29,11 +29,10 @@ def install_mgpu(build, programs):
 
 
 def tidy(home):
-    for path in [*home.glob(".mgpu_job_*.log"), home / "train.py", home / "inference.py", home / "important_task.py"]:
+    for path in [*home.glob(".mgpu_job_*.log"), home / ".bash_profile"]:
         path.unlink(missing_ok=True)
     for name in ("venv", "conda"):
         shutil.rmtree(home / name, ignore_errors=True)
-    (home / ".bash_profile").unlink(missing_ok=True)
 
 
 class MgpuSite:

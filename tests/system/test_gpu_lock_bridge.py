@@ -2,107 +2,30 @@
 """Users of the package gpu_lock and users of dibs on one machine: each respects what the other has."""
 
 import contextlib
-import grp
 import json
 import os
-import pwd
 import random
 import select
 import shutil
 import signal
 import stat
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from harness import DEADLINE, demote, read_line, small_disk, uid_of, wait_exit
+from harness import read_line, small_disk, uid_of, wait_exit
 from jobs import acting_as
 from site_sensor import SiteSensor
-from stuck_fs import StuckFs
 from test_store import fill, make_room, use_last_block
 
 ROUNDS = int(os.environ.get("DIBS_TEST_LOCK_ROUNDS", "1000"))
 CRASHES = int(os.environ.get("DIBS_TEST_LOCK_CRASHES", "20"))
-OLD = Path(__file__).with_name("old_gpu_lock.py")
 GENERATIONS = ["first", "second"]
 
 
-class Old:
-    """A process that uses the old package."""
-
-    def __init__(self, directory, user, generation="second", gpus=8):
-        self.process = subprocess.Popen(
-            [sys.executable, "-B", "-c", OLD.read_text(), str(directory), generation, str(gpus)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, preexec_fn=demote(user), bufsize=0, cwd="/")
-
-    def send(self, line):
-        self.process.stdin.write(f"{line}\n".encode())
-
-    def answer(self):
-        return read_line(self.process.stdout).rstrip("\n")
-
-    def ask(self, line):
-        self.send(line)
-        return self.answer()
-
-    def close(self):
-        self.process.kill()
-        wait_exit(self.process)
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-
-class Site:
-    def __init__(self, make_daemon, directory, sim="8xA100-80G", config="", **options):
-        self.directory = directory
-        self.daemon = make_daemon(sim=sim, config=f"[gpu-lock]\ndirectory = {directory}\n{config}", **options)
-        self.olds = []
-
-    def old(self, user, generation="second", gpus=8):
-        self.olds.append(Old(self.directory, user, generation, gpus))
-        return self.olds[-1]
-
-    def lock(self, gpu):
-        """The lock file of a GPU; None if there is none."""
-        with contextlib.suppress(FileNotFoundError):
-            return json.loads((self.directory / f"gpu_{gpu}.json").read_text())
-        return None
-
-    def others(self):
-        """What is in the directory beside lock files."""
-        return [path.name for path in self.directory.iterdir() if not path.name.startswith("gpu_")]
-
-    def hold(self, user, **parameters):
-        """A reply to Request."""
-        with acting_as(user), self.daemon.varlink() as link:
-            return link.call("org.dibs.Request", {"kind": "hold", "wait_us": 0, **parameters})
-
-    def close(self):
-        for old in self.olds:
-            old.close()
-
-
 @pytest.fixture
-def make_site(make_daemon, base_directory, tmp_path):
-    sites = []
-
-    def make(**options):
-        path = base_directory / f"locks-{tmp_path.name}"
-        sites.append(Site(make_daemon, path, **options))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.close()
-
-
-@pytest.fixture
-def site(make_site):
-    site = make_site()
-    site.daemon.start()
-    return site
+def site(lock_site):
+    return lock_site
 
 
 # What dibs gives
@@ -183,8 +106,8 @@ def test_a_lock_ends_with_its_process(site, alice, bob):
     assert site.old(bob).ask("lock 0") == "locked 0"
 
 
-def test_who_waits_gets_what_they_unlock(make_site, alice, bob):
-    site = make_site(sim="1xA100-80G")
+def test_who_waits_gets_what_they_unlock(make_lock_site, alice, bob):
+    site = make_lock_site(sim="1xA100-80G")
     site.daemon.start()
     old = site.old(alice)
     old.ask("lock 0")
@@ -259,9 +182,9 @@ def test_who_is_about_to_write_has_it(site, alice, bob):
     site.daemon.wait_leases(0)
 
 
-def test_a_claim_takes_another_gpu_at_once(make_site, alice, bob):
+def test_a_claim_takes_another_gpu_at_once(make_lock_site, alice, bob):
     """Locked a moment ago, before dibsd could look: a request that does not wait is not refused for it."""
-    site = make_site(sim="2xA100-80G")
+    site = make_lock_site(sim="2xA100-80G")
     site.daemon.start()
     old = site.old(alice)
     with acting_as(bob), site.daemon.varlink() as link:
@@ -304,9 +227,9 @@ def test_a_crash_forgets_nothing(site, alice, bob):
     assert site.lock(5)["user"] == bob and site.lock(7) is None and site.lock(1) is None
 
 
-def test_a_crash_at_any_moment_leaves_each_gpu_to_one(make_site, alice, bob, carol):
+def test_a_crash_at_any_moment_leaves_each_gpu_to_one(make_lock_site, alice, bob, carol):
     """kill -9 while both sides lock and unlock; who had locked a GPU has it afterwards, and so has who had leased it."""
-    site = make_site(sim="3xA100-80G", config="[limits]\nchanges-per-hour = 100000\n")
+    site = make_lock_site(sim="3xA100-80G", config="[limits]\nchanges-per-hour = 100000\n")
     rng = random.Random(5)
     olds = [site.old(user, generation, 3) for user, generation in ((alice, "second"), (carol, "first"))]
     site.daemon.start()
@@ -348,8 +271,8 @@ def test_without_the_bridge_their_holds_end(site, alice):
     site.daemon.wait_leases(0)
 
 
-def test_what_was_leased_before_the_bridge_is_locked_at_its_start(make_site, alice, bob):
-    site = make_site()
+def test_what_was_leased_before_the_bridge_is_locked_at_its_start(make_lock_site, alice, bob):
+    site = make_lock_site()
     config = f"[gpu-lock]\ndirectory = {site.directory}\n"
     site.daemon.write_config("")
     site.daemon.start()
@@ -362,10 +285,10 @@ def test_what_was_leased_before_the_bridge_is_locked_at_its_start(make_site, ali
     assert site.lock(1)["user"] == alice and site.directory.stat().st_uid == 0
 
 
-def test_a_share_of_what_is_leased_and_locked_is_just_another_share(make_site, alice, bob, carol):
+def test_a_share_of_what_is_leased_and_locked_is_just_another_share(make_lock_site, alice, bob, carol):
     """The bridge was made while a job had the GPU that somebody had locked."""
     config = "[share]\nenabled = yes\n[jobs]\npam-service = none\n"
-    site = make_site(sim="1xA100-80G", config=config)
+    site = make_lock_site(sim="1xA100-80G", config=config)
     site.daemon.write_config(config)
     site.daemon.start()
     site.daemon.dibs("submit", "--output", "/dev/null", "--mem", "1G", "--", "sleep", "600", user=bob)
@@ -380,10 +303,10 @@ def test_a_share_of_what_is_leased_and_locked_is_just_another_share(make_site, a
     site.daemon.wait_leases(2, state="active")
 
 
-def test_a_full_disk_takes_nobody_their_lock(make_site, alice, bob, tmp_path):
+def test_a_full_disk_takes_nobody_their_lock(make_lock_site, alice, bob, tmp_path):
     if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
         pytest.skip("mounting is not allowed here")
-    site = make_site()
+    site = make_lock_site()
     with small_disk(site.daemon.state, 1 << 20):
         site.daemon.start()
         gone, kept, new = site.old(alice), site.old(alice), site.old(alice)
@@ -436,11 +359,11 @@ def test_a_directory_that_was_taken_away_while_it_was_empty(site, alice, bob):
     assert site.lock(1)["user"] == bob and site.directory.stat().st_mode & stat.S_ISVTX
 
 
-def test_a_gpu_that_changes_its_number_keeps_its_lock(make_site, base_directory, tmp_path, alice, bob):
+def test_a_gpu_that_changes_its_number_keeps_its_lock(make_lock_site, base_directory, tmp_path, alice, bob):
     directory = base_directory / f"sensor-{tmp_path.name}"
     directory.mkdir(mode=0o755)
     sensor = SiteSensor(directory, 3)
-    site = make_site(sim=None, config=sensor.config)
+    site = make_lock_site(sim=None, config=sensor.config)
     site.daemon.start()
     site.hold(bob, gpus=["1"])
     site.hold(alice, gpus=["2"])
@@ -454,11 +377,11 @@ def test_a_gpu_that_changes_its_number_keeps_its_lock(make_site, base_directory,
     assert old.ask("lock 2") == "locked 2"
 
 
-def test_a_gpu_that_comes_is_looked_at(make_site, base_directory, tmp_path, alice):
+def test_a_gpu_that_comes_is_looked_at(make_lock_site, base_directory, tmp_path, alice):
     directory = base_directory / f"sensor-{tmp_path.name}"
     directory.mkdir(mode=0o755)
     sensor = SiteSensor(directory, 2)
-    site = make_site(sim=None, config=sensor.config)
+    site = make_lock_site(sim=None, config=sensor.config)
     site.daemon.start()
     first, old = site.old(alice), site.old(alice)
     assert first.ask("lock 1") == "locked 1"
@@ -489,145 +412,13 @@ def test_a_directory_that_is_none_is_told(make_daemon, base_directory, tmp_path)
     assert Path("/tmp").stat().st_uid == 0 and not Path("/tmp/gpu_0.json").exists()
 
 
-# Hostile users
-
-
-def place_lock(site, user, gpu, text, when=None):
-    """A lock file of user that is there at once, as rename(2) makes it; when: its time."""
-    path = site.directory / f"{user}-{gpu}"
-    with acting_as(user):
-        path.write_text(text)
-        if when is not None:
-            os.utime(path, (when, when))
-        path.rename(site.directory / f"gpu_{gpu}.json")
-
-
-def test_a_time_that_no_clock_reaches(site, alice, bob):
-    """ext4 goes to 2446, which is more nanoseconds than 64 bits have."""
-    old = site.old(alice)
-    place_lock(site, alice, 0, json.dumps({"owner": old.process.pid}), when=2**62)
-    place_lock(site, alice, 1, "", when=2**62)
-    place_lock(site, alice, 2, json.dumps({"owner": old.process.pid}), when=-2**31)
-    site.daemon.wait_leases(2, with_process=old.process.pid)
-    assert site.hold(bob, gpus=["1"])["parameters"]["lease"]["gpus"] == [1]
-
-
-def test_locks_count_among_the_changes_of_an_hour(make_site, alice, bob):
-    """Each leaves lines in the journal, so there is an end to them; others have theirs."""
-    site = make_site(config="[limits]\nchanges-per-hour = 6\n")
-    site.daemon.start()
-    old, other = site.old(alice), site.old(bob)
-    for number in range(20):
-        place_lock(site, alice, 0, json.dumps({"owner": old.process.pid}))
-        if number < 6:
-            site.daemon.wait_leases(1)
-            (site.directory / "gpu_0.json").unlink()
-            site.daemon.wait_leases(0)
-        else:
-            end = time.monotonic() + DEADLINE
-            while site.lock(0):
-                assert site.daemon.status() and time.monotonic() < end
-    assert len(site.daemon.journal("lease", kinds=("granted",))) == 6
-    assert site.daemon.drain_log().count("more than 6 changes") == 1
-    assert other.ask("lock 0") == "locked 0"
-    site.daemon.wait_leases(1, with_process=other.process.pid)
-
-
-def test_a_lock_file_does_not_get_a_gpu_that_is_not_to_be_had(make_site, alice, bob):
-    """Locked before the bridge was there: it waits until the GPU is let go."""
-    site = make_site()
-    config = f"[gpu-lock]\ndirectory = {site.directory}\n"
-    site.daemon.write_config("")
-    site.daemon.start()
-    site.daemon.dibs("admin", "drain", "3", "--reason", "fan")
-    site.daemon.stop()
-    site.directory.mkdir()
-    site.directory.chmod(0o1777)
-    old = site.old(alice)
-    place_lock(site, alice, 3, json.dumps({"owner": old.process.pid}))
-    site.daemon.write_config(config)
-    site.daemon.start()
-    assert site.daemon.leases() == []
-    (site.directory / "gpu_3.json").touch()
-    assert site.hold(bob, count=7)["parameters"]["lease"]["gpus"] == [0, 1, 2, 4, 5, 6, 7]
-    assert site.daemon.leases(uid=uid_of(alice)) == []
-    site.daemon.dibs("admin", "undrain", "3")
-    site.daemon.wait_leases(1, with_process=old.process.pid)
-
-
-def test_who_may_not_use_dibs_may_not_lock(make_site, alice, bob):
-    """A lock is a hold, which may open device nodes: the directory is for those for whom the socket is."""
-    group = grp.getgrgid(pwd.getpwnam(bob).pw_gid).gr_name
-    site = make_site(config=f"[daemon]\nsocket-mode = 0660\nsocket-group = {group}\n")
-    site.daemon.start()
-    mode = site.directory.stat()
-    assert stat.S_IMODE(mode.st_mode) == 0o1770 and mode.st_gid == pwd.getpwnam(bob).pw_gid
-    assert site.old(alice).ask("lock 0").startswith("error")
-    assert site.old(bob).ask("lock 0") == "locked 0"
-    assert site.daemon.wait_leases(1)[0]["uid"] == uid_of(bob)
-
-
-def test_a_file_lease_in_the_way_is_told_once(site, alice, bob):
-    """Who opens that file waits until its lease is given up; dibsd does not, and does not fill its log."""
-    name = site.directory / "gpu_0.json"
-    holder = subprocess.Popen([sys.executable, "-c", f"""if True:
-        import fcntl, os, signal
-        signal.signal(signal.SIGIO, signal.SIG_IGN)
-        fd = os.open({str(name)!r}, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-        print("up", flush=True)
-        signal.pause()"""], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=demote(alice), bufsize=0)
-    try:
-        assert read_line(holder.stdout) == "up\n"
-        for _ in range(20):
-            with acting_as(alice):
-                name.rename(site.directory / "gpu_1.json")
-                (site.directory / "gpu_1.json").rename(name)
-            assert site.hold(bob, gpus=["2"])["parameters"]["lease"]["gpus"] == [2]
-            site.daemon.dibs("release", user=bob)
-    finally:
-        holder.kill()
-        wait_exit(holder)
-        holder.stdout.close()
-    assert 1 <= site.daemon.drain_log().count("Resource temporarily unavailable") <= 2
-
-
-def test_a_file_system_in_the_way_does_not_hold_dibsd(site, alice, bob):
-    """Users can mount one of their own on what is theirs; it need not answer root."""
-    entry = pwd.getpwnam(alice)
-    with acting_as(alice):
-        (site.directory / "gpu_0.json").mkdir()
-    try:
-        served = StuckFs(site.directory / "gpu_0.json", entry.pw_uid, entry.pw_gid, "allow_other")
-    except OSError as e:
-        pytest.skip(f"FUSE cannot be used here: {e}")
-    try:
-        assert site.hold(bob, gpus=["0"])["parameters"]["lease"]["gpus"] == [0]
-        assert site.hold(bob, gpus=["1"])["parameters"]["lease"]["gpus"] == [1]
-        site.daemon.dibs("release", user=bob)
-        assert not served.kept
-    finally:
-        served.close()
-
-
-def test_the_other_name_that_is_not_ours_is_told(make_daemon, base_directory, tmp_path, alice):
-    parent = base_directory / f"taken-{tmp_path.name}"
-    parent.mkdir()
-    parent.chmod(0o1777)
-    with acting_as(alice):
-        (parent / "gpu_locks").mkdir()
-        (parent / "gpu_locks/mine").touch()
-    daemon = make_daemon(config=f"[gpu-lock]\ndirectory = {parent}/gpu_lock\n").start()
-    assert "gpu_locks is no link" in daemon.drain_log()
-
-
 # Races
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
-def test_both_sides_respect_each_other(make_site, alice, bob, generation):
+def test_both_sides_respect_each_other(make_lock_site, alice, bob, generation):
     """Both want the same GPU at the same moment, again and again: never do both have it, and somebody does mostly."""
-    site = make_site(sim="1xA100-80G", config="[limits]\nchanges-per-hour = 100000\n")
+    site = make_lock_site(sim="1xA100-80G", config="[limits]\nchanges-per-hour = 100000\n")
     site.daemon.start()
     old = site.old(alice, generation, 1)
     won = {"old": 0, "dibs": 0, "none": 0}
@@ -654,9 +445,9 @@ def test_both_sides_respect_each_other(make_site, alice, bob, generation):
     assert won["old"] > 0 and won["dibs"] > 0 and won["none"] < ROUNDS / 4, won
 
 
-def test_many_on_both_sides(make_site, alice, bob, carol):
+def test_many_on_both_sides(make_lock_site, alice, bob, carol):
     """Two of the old package, two of dibs, two GPUs; who has one writes so to a file of that GPU, and finds nobody."""
-    site = make_site(sim="2xA100-80G", config="[limits]\nchanges-per-hour = 100000\n")
+    site = make_lock_site(sim="2xA100-80G", config="[limits]\nchanges-per-hour = 100000\n")
     site.daemon.start()
     olds = [site.old(user, generation, 2) for user, generation in ((alice, "second"), (carol, "first"))]
     links = []
