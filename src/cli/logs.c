@@ -2,7 +2,7 @@
 /*
  * dibsd says where the output is and where in that file this attempt begins; the file is opened
  * here, with the rights of the caller. To follow it, inotify tells that there is more, and dibsd
- * that the job has ended. Where others hosts may write, or inotify cannot be had, the file is
+ * that the job has ended. Where other hosts may write, or inotify cannot be had, the file is
  * looked at each second.
  *
  * Security: on a terminal, the output of one's own job is left as it is, as it would be if the
