@@ -24,10 +24,10 @@
 
 /* How long it let reservations be where no setting says so, and idle. */
 #define DAYS_DEFAULT            7
+#define GRACE_HOURS_DEFAULT     24
 #define IDLE_HOURS_DEFAULT      24
 #define IDLE_HOURS_DEFAULT_FORK 2
 
-#define EARLIER   "a hold ends when it says, not hours later; 'dibs extend' is for before"
 #define AT_ONCE   "dibs acts when a time has come and does not look every few hours"
 #define NO_WEB    "dibs has no web page of its own yet; 'dibs status --watch' shows GPUs and leases"
 #define NO_DISKS  "dibs does not look at disks"
@@ -48,8 +48,8 @@ static const struct known {
 	{ "PRIVILEGED_USERS", TAKEN },
 	{ "MAX_RESERVERVATION_DAYS", TAKEN },
 	{ "REVOKE_IDLE_GPU_AFTER_HOURS", TAKEN },
-	{ "USER_LOCKOUT_HOURS", OTHER, EARLIER },
-	{ "USER_PENALTY", OTHER, EARLIER },
+	{ "USER_LOCKOUT_HOURS", TAKEN },
+	{ "USER_PENALTY", TAKEN },
 	{ "MAX_EXTENSION_DAYS", OTHER,
 		"dibs extends a hold before its end, as often as max-hold of the whole allows" },
 	{ "CHECK_FOR_IDLE_GPU_HOURS", OTHER, AT_ONCE },
@@ -85,10 +85,11 @@ static const struct known {
 
 /* What dibs.conf will say. Lines are NULL where the setting is not there. */
 struct plan {
-	const struct env_line *gpus, *users, *days, *idle;
+	const struct env_line *gpus, *users, *days, *grace, *idle;
 	struct gpu_dict dict;
 	char names[1024]; /* of administrators, with blanks */
 	uint64_t max_days;
+	uint64_t grace_hours;
 	uint64_t idle_hours; /* 0: never */
 };
 
@@ -169,8 +170,11 @@ static int read_plan(
 		.gpus = env_file_find(env, "GPU_CONFIG"),
 		.users = env_file_find(env, "PRIVILEGED_USERS"),
 		.days = env_file_find(env, "MAX_RESERVERVATION_DAYS"),
+		.grace = env_file_find(env, "USER_LOCKOUT_HOURS")
+				 ?: env_file_find(env, "USER_PENALTY"),
 		.idle = env_file_find(env, "REVOKE_IDLE_GPU_AFTER_HOURS"),
 		.max_days = DAYS_DEFAULT,
+		.grace_hours = GRACE_HOURS_DEFAULT,
 		.idle_hours = usual_idle_hours(env),
 	};
 	r = at(plan->gpus, path, read_gpus(plan->gpus, &plan->dict, err), err);
@@ -180,6 +184,9 @@ static int read_plan(
 	if (r == 0)
 		r = at(plan->days, path, read_number(plan->days, DAYS_MAX, &plan->max_days, err),
 			err);
+	if (r == 0)
+		r = at(plan->grace, path,
+			read_number(plan->grace, DAYS_MAX * 24, &plan->grace_hours, err), err);
 	if (r == 0)
 		r = at(plan->idle, path,
 			read_number(plan->idle, DAYS_MAX * 24, &plan->idle_hours, err), err);
@@ -216,6 +223,12 @@ static void put_lease(FILE *out, const struct plan *plan)
 	fputs("# Of 'dibs reserve' without --duration: a day is the shortest that GPULocker has.\n"
 	      "default-hold = 1d\n",
 		out);
+	if (plan->grace)
+		fprintf(out, "# %s (line %u)\n", plan->grace->name, plan->grace->number);
+	else
+		fputs("# USER_LOCKOUT_HOURS is not there; this is what GPULocker does then.\n",
+			out);
+	fprintf(out, "hold-grace = %" PRIu64 "h\n", plan->grace_hours);
 }
 
 static void put_idle(FILE *out, const struct plan *plan)

@@ -33,6 +33,7 @@ struct config {
 	/* [lease] */
 	int64_t default_hold_us;
 	int64_t max_hold_us;
+	int64_t hold_grace_us; /* a hold goes on for so long after its time; 0 = it does not */
 	int64_t kill_grace_us; /* between TERM and KILL */
 	enum visible visible;
 	/* [sensor] */

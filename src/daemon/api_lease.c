@@ -121,7 +121,8 @@ static bool is_meant(
 	size_t i;
 
 	if (p->all || (!p->ids && !p->gpus))
-		return p->all || (lease->kind == LEASE_HOLD && lease_holds(lease));
+		return p->all || (lease->kind == LEASE_HOLD && lease_holds(lease) &&
+					 lease->request.bound == BOUND_NOT);
 	json_array_foreach (p->ids, i, id)
 		if (json_integer_value(id) == lease->id)
 			return true;
@@ -208,6 +209,7 @@ static int extend(
 	}
 	batch_touch(m, lease);
 	lease->until_us = extended.until_us;
+	lease->kill_us = extended.kill_us;
 	if (lease->job)
 		lease->job->warned = false;
 	format_duration(by, p->duration_us);

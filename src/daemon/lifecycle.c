@@ -22,6 +22,7 @@
 #include "policy/slice.h"
 #include "policy/transition.h"
 #include "priv/process.h"
+#include "priv/terminal.h"
 
 /* One element of an array becomes a lease of its own. */
 static struct lease *split(struct manager *m, struct lease *array)
@@ -229,6 +230,27 @@ static void switch_overdue(struct manager *m, int64_t now_us)
 		lifecycle_switch(m, overdue[i], LEASE_END_LIMIT);
 }
 
+/* The time of a hold is over. */
+static void expire(struct manager *m, struct lease *lease)
+{
+	struct lease late = *lease;
+	char grace[DURATION_TEXT_SIZE], detail[EVENT_DETAIL_SIZE];
+
+	if (!transition_overrun(&late, m->config->hold_grace_us)) {
+		lifecycle_end(m, lease, LEASE_END_EXPIRED, lease->until_us, EVENT_NOBODY, NULL);
+		return;
+	}
+	batch_touch(m, lease);
+	lease->until_us = late.until_us;
+	lease->kill_us = late.kill_us;
+	format_duration(grace, m->config->hold_grace_us);
+	snprintf(detail, sizeof(detail),
+		"the time of hold #%" PRId64 " is over; it is given back in %s, unless extended",
+		lease->id, grace);
+	batch_event(m, EVENT_WARNED, lease->id, EVENT_NOBODY, NULL, detail);
+	terminal_tell(lease->uid, detail);
+}
+
 void lifecycle_due(struct manager *m)
 {
 	int64_t now_us = clock_now(&m->clock);
@@ -248,8 +270,7 @@ void lifecycle_due(struct manager *m)
 			end_waiting(m, lease);
 			break;
 		case DUE_EXPIRE:
-			lifecycle_end(
-				m, lease, LEASE_END_EXPIRED, lease->until_us, EVENT_NOBODY, NULL);
+			expire(m, lease);
 			break;
 		case DUE_WARN:
 			if (lease->job && lease->job->on_limit != JOB_LIMIT_KILL)

@@ -80,8 +80,9 @@ struct lease {
 	int64_t since_us;      /* when it became active, the last time; 0 = not yet */
 	int64_t started_us;    /* when it became active, the first time; 0 = not yet */
 	int64_t until_us;      /* expiry, or time limit of a run; TIME_NEVER */
-	int64_t kill_us;       /* LEASE_GRACE: when KILL follows TERM */
-	int64_t ended_us;      /* 0 = not yet */
+	int64_t kill_us;  /* LEASE_GRACE: when KILL follows TERM; active hold: when its time was
+			     over, and it went on until until_us (TIME_NEVER: it is not) */
+	int64_t ended_us; /* 0 = not yet */
 
 	/* The process that asked; for a run the leader of its processes, for a job its supervisor
 	 * (0 = has none yet), for a hold that is bound what it ends with. */

@@ -109,7 +109,8 @@ struct verdict transition_extend(
 	struct lease *lease, int64_t add_us, int64_t now_us, int64_t max_us)
 {
 	struct verdict v = check_extendable(lease, add_us, now_us);
-	int64_t until_us = time_add(lease->until_us, add_us);
+	bool late = lease->state == LEASE_ACTIVE && lease->kill_us != TIME_NEVER;
+	int64_t until_us = time_add(late ? now_us : lease->until_us, add_us);
 	bool job = lease->kind == LEASE_JOB;
 	int64_t from_us = job ? lease->since_us : now_us;
 
@@ -126,7 +127,18 @@ struct verdict transition_extend(
 			wanted, most, job ? "its start" : "now");
 	}
 	lease->until_us = until_us;
+	if (late)
+		lease->kill_us = TIME_NEVER;
 	return v;
+}
+
+bool transition_overrun(struct lease *lease, int64_t grace_us)
+{
+	if (grace_us == 0 || lease->kill_us != TIME_NEVER || lease->request.bound != BOUND_NOT)
+		return false;
+	lease->kill_us = lease->until_us;
+	lease->until_us = time_add(lease->until_us, grace_us);
+	return true;
 }
 
 static const char *state_in_words(const struct lease *lease)

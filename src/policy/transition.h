@@ -49,10 +49,15 @@ bool transition_element_ended(struct lease *array, const struct lease *element);
 bool transition_drop(struct lease *array, int64_t index);
 
 /* Moves the expiry (or the limit of a run or job) by add_us; refused if there is none, if the lease
- * is not active, or if it would lie too far ahead: of now for a hold, of its start for a job.
- * max_us is the longest time of its kind (TIME_NEVER: none); runs have no such. */
+ * is not active, or if it would lie too far ahead: of now for a hold, of its start for a job. A
+ * hold that overruns gets it from now on. max_us is the longest time of its kind (TIME_NEVER:
+ * none); runs have no such. */
 struct verdict transition_extend(
 	struct lease *lease, int64_t add_us, int64_t now_us, int64_t max_us);
+
+/* A hold whose time is over goes on for grace_us, once. False: it does not (there is no grace, or
+ * it was over; it ends with a process): end it. */
+bool transition_overrun(struct lease *lease, int64_t grace_us);
 
 /* Hands an active hold to another user. Refused: other kinds (a job has the processes of its owner)
  * and states, a hold whose time is over, the present owner, a uid that is none. Whether the

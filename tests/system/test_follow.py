@@ -69,6 +69,8 @@ def test_its_owner_can_give_it_back_while_the_process_lives(daemon, holder, alic
     number = str(holder.lease["id"])
     assert "ends with process" in daemon.dibs("give", number, bob, user=alice, code=None).stderr
     assert "no time limit" in daemon.dibs("extend", number, "1h", user=alice, code=None).stderr
+    daemon.dibs("release", user=alice, code=None)  # all holds, but a program that uses its own
+    assert len(daemon.leases()) == 1
     daemon.dibs("release", number, user=alice)
     daemon.wait_leases(0)
     assert holder.process.poll() is None

@@ -212,6 +212,7 @@ static void the_first_version(void)
 		0);
 	CHECK(says("max-hold = 7d"));
 	CHECK(says("default-hold = 1d"));
+	CHECK(says("hold-grace = 24h") && strstr(written, "# USER_PENALTY (line 4)\n"));
 	CHECK(says("hold-after = never"));
 	CHECK(says("mode = deny"));
 	CHECK(says("#admin-group = dibs-admin"));
@@ -220,10 +221,9 @@ static void the_first_version(void)
 	CHECK(says("#   GPU 0-3: dibs reserve --type \"A100\""));
 	CHECK(says("#   GPU 4-5,7: dibs reserve --type \"V100\""));
 	CHECK(strstr(written, "SECRET_KEY (line 1, not shown): "));
-	CHECK(strstr(written, "USER_PENALTY (line 4): "));
 	CHECK(!strstr(written, "hush"));
-	CHECK_INT(counts.taken, 2);
-	CHECK_INT(counts.other, 4);
+	CHECK_INT(counts.taken, 3);
+	CHECK_INT(counts.other, 3);
 	CHECK_INT(counts.secret, 1);
 }
 
@@ -237,7 +237,7 @@ static void the_present_one(void)
 			     "MY_PASSWORD=hush\n",
 			  true),
 		0);
-	CHECK(says("hold-after = 8h"));
+	CHECK(says("hold-after = 8h") && says("hold-grace = 2h"));
 	CHECK(says("admin-group = dibs-admin"));
 	CHECK(!strstr(written, "groupadd") && !strstr(written, "hush"));
 	CHECK(strstr(written, "MY_PASSWORD (line 6): is no setting of GPULocker"));
@@ -247,7 +247,7 @@ static void the_present_one(void)
 	CHECK_INT(write_conf("USER_LOCKOUT_HOURS=2\n", true), 0);
 	CHECK(says("hold-after = 24h") && !strstr(written, "[daemon]"));
 	CHECK_INT(write_conf("MAX_RESERVERVATION_DAYS=3\nMAX_EXTENSION_DAYS=2\n", true), 0);
-	CHECK(says("hold-after = 2h") && says("max-hold = 3d"));
+	CHECK(says("hold-after = 2h") && says("max-hold = 3d") && says("hold-grace = 24h"));
 	CHECK_INT(write_conf("", true), 0);
 }
 

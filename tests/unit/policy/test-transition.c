@@ -85,6 +85,27 @@ static void check_refused(struct lease *lease, int64_t add_us, enum verdict_kind
 	CHECK_INT(lease->until_us, until_us);
 }
 
+/* Once; what is added then counts from now. */
+static void a_hold_overruns(void)
+{
+	_cleanup_(pool_freep) struct pool *pool = pool_of(2);
+	struct lease *hold = add_active(pool, LEASE_HOLD, 1, NOW);
+	struct lease *bound = add_active(pool, LEASE_HOLD, 2, NOW);
+	int64_t next_us;
+
+	bound->request.bound = BOUND_PROCESS;
+	CHECK(!transition_overrun(bound, HOUR));
+	CHECK(!transition_overrun(hold, 0));
+	CHECK(transition_overrun(hold, HOUR));
+	CHECK_INT(transition_due(hold, NOW, &next_us), DUE_NOTHING);
+	CHECK_INT(next_us, NOW + HOUR);
+	CHECK_INT(transition_due(hold, NOW + HOUR, &next_us), DUE_EXPIRE);
+	CHECK(!transition_overrun(hold, HOUR));
+	CHECK_INT(transition_extend(hold, 2 * HOUR, NOW + SEC, 2 * HOUR).kind, VERDICT_OK);
+	CHECK_INT(hold->until_us, NOW + SEC + 2 * HOUR);
+	CHECK(transition_overrun(hold, HOUR));
+}
+
 static void extend_refuses(void)
 {
 	_cleanup_(pool_freep) struct pool *pool = pool_of(4);
@@ -276,6 +297,7 @@ int main(void)
 	TEST(end_of_a_waiter_touches_no_gpu);
 	TEST(grace_keeps_its_reason);
 	TEST(extend_moves_the_end);
+	TEST(a_hold_overruns);
 	TEST(extend_refuses);
 	TEST(idle_ends_holds_and_runs);
 	TEST(give_changes_the_owner);
