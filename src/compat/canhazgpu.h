@@ -179,8 +179,6 @@ struct chg_host {
 	char *error;      /* owned; NULL, too: out of memory */
 };
 
-void chg_host_clear(struct chg_host *host);
-
 /* Why it has no statuses. */
 const char *chg_host_error(const struct chg_host *host);
 

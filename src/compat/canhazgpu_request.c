@@ -233,15 +233,14 @@ static enum client_exit ask(struct asking *asking, json_t *parameters, json_t **
 	return exit;
 }
 
-/* Prints "Reserved 2 GPU(s): [0 1]", and returns the numbers. */
-static json_t *say_reserved(const struct asking *asking, json_t *reply)
+/* "Reserved 2 GPU(s): [0 1]" */
+static void say_reserved(const struct asking *asking, json_t *reply)
 {
 	json_t *gpus = json_object_get(json_object_get(reply, "lease"), "gpus");
 	_cleanup_(freep) char *ids = chg_format_ids(gpus);
 
 	if (!chg_is(asking->chg, CHG_SHORT))
 		printf("Reserved %zu GPU(s): %s", json_array_size(gpus), ids ? ids : "[]");
-	return gpus;
 }
 
 static int print_reserved(const struct asking *asking, json_t *parameters, json_t *reply)

@@ -28,7 +28,7 @@ static void ask_here(void *userdata)
 		local->host->error = strdup(err.text);
 }
 
-void chg_host_clear(struct chg_host *host)
+static void clear(struct chg_host *host)
 {
 	json_decref(host->statuses);
 	free(host->error);
@@ -62,7 +62,7 @@ static int print_one(
 
 static int show_here(struct chg *chg, const struct term *term, bool readme)
 {
-	_cleanup_(chg_host_clear) struct chg_host host = { .name = "localhost" };
+	_cleanup_(clear) struct chg_host host = { .name = "localhost" };
 	struct local local = { chg, &host, readme };
 	struct error err = { 0 };
 
@@ -75,7 +75,7 @@ static int show_here(struct chg *chg, const struct term *term, bool readme)
 
 static int show_remote(struct chg *chg, const struct term *term, bool readme)
 {
-	_cleanup_(chg_host_clear) struct chg_host host = { .name = chg_value(chg, CHG_REMOTE) };
+	_cleanup_(clear) struct chg_host host = { .name = chg_value(chg, CHG_REMOTE) };
 
 	chg_ask_hosts(&host, 1, NULL, NULL);
 	if (!host.statuses)
@@ -148,7 +148,7 @@ static int show_all(struct chg *chg, const struct term *term)
 		status = print_hosts(chg, term, hosts + first, n - first);
 	}
 	for (size_t i = 0; i < n; i++)
-		chg_host_clear(&hosts[i]);
+		clear(&hosts[i]);
 	return status;
 }
 

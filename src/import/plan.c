@@ -45,7 +45,7 @@ void reasons_add(struct reasons *reasons, const char *fmt, ...)
 		reasons->more++;
 }
 
-void reasons_clear(struct reasons *reasons)
+static void reasons_clear(struct reasons *reasons)
 {
 	while (reasons->n > 0)
 		free(reasons->items[--reasons->n].text);

@@ -22,7 +22,6 @@ struct reasons {
 };
 
 void reasons_add(struct reasons *reasons, const char *fmt, ...) _printf_(2, 3);
-void reasons_clear(struct reasons *reasons);
 
 struct plan_record {
 	char *note; /* owned; may be NULL */

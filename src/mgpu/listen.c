@@ -44,8 +44,10 @@ static int remove_stale(const struct sockaddr_un *address, struct error *err)
 	_cleanup_(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct stat st;
 
-	if (lstat(path, &st) < 0 && errno == ENOENT)
-		return 0;
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0
+				       : error_errno(err, -errno, "socket.failed",
+						 "cannot look at %s", path);
 	if (!S_ISSOCK(st.st_mode))
 		return error_set(err, -EEXIST, "socket.occupied",
 			"%s exists and is no socket; it belongs to uid %" PRIu32
