@@ -352,7 +352,7 @@ int chg_read_environment(struct chg *chg, struct error *err)
 	for (enum chg_flag i = 0; i < CHG_FLAG_MAX; i++) {
 		const struct flag *flag = &flags[i];
 		const char *value;
-		char name[80], key[80];
+		char name[96], key[80];
 		int r;
 
 		if (flag->key ? !*flag->key : !chg->command || !takes(chg->command, flag))

@@ -99,7 +99,7 @@ static int read_gpu_ids(json_t *json, struct demand *d, struct error *err)
 
 static int read_command(json_t *json, struct demand *d, struct error *err)
 {
-	const char *line;
+	const char *line = NULL;
 
 	if (read_text(json, "cmdline", &line, err) < 0)
 		return -EINVAL;
@@ -142,7 +142,7 @@ static int read_submit(json_t *json, int64_t most_sec, struct demand *d, struct 
 
 static int read_cancel(json_t *json, struct demand *d, struct error *err)
 {
-	const char *id;
+	const char *id = NULL;
 
 	if (read_text(json, "job_id", &id, err) < 0)
 		return -EINVAL;
