@@ -434,7 +434,7 @@ OURS = [
     # docs/coming-from/gpu_lock.md, gpulocker.md, gps.md
     Line("dibs run -- COMMAND", "ran COMMAND on 0\n"),
     Line("dibs admin import gpulocker .env > /etc/dibs/dibs.conf",
-         "\n[lease]\nmax-hold = 7d\ndefault-hold = 1d\n\n[idle]\nhold-after = never\n\n[guard]\nmode = deny\n\n",
+         "\n[lease]\nmax-hold = 7d\ndefault-hold = 1d\nhold-grace = 24h\n\n[idle]\nhold-after = never\n\n[guard]\nmode = deny\n\n",
          before="printf 'CHECK_FOR_IDLE_GPU=6\\nSECRET_KEY=x\\n' > .env",
          err="dibs: 2 settings: 0 taken over, 2 without a counterpart (1 of them secrets, not shown), 0 unknown; the comments say more\n",
          swap=("/etc/dibs/", ""), after="grep -v '^#' dibs.conf"),
