@@ -232,8 +232,8 @@ def test_the_second_supervisor_of_an_attempt_exits(place):
 
 def test_the_record_is_locked_while_it_lives(place):
     with reading(place.fifo("up")) as read:
-        job = place.start("echo x >up; read line <down", cgroup=place.cgroup())
         down = os.open(place.fifo("down"), os.O_RDWR)
+        job = place.start("echo x >up; read line <down", cgroup=place.cgroup())
         read()
         with open(job.record) as record, pytest.raises(BlockingIOError):
             fcntl.flock(record, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -375,8 +375,8 @@ def test_a_user_that_was_removed(place):
 def test_the_oom_killer_takes_the_job_first(place):
     before = Path("/proc/self/oom_score_adj").read_text()
     with reading(place.fifo("up")) as read:
-        job = place.start("cat /proc/self/oom_score_adj >up; read line <down", cgroup=place.cgroup())
         down = os.open(place.fifo("down"), os.O_RDWR)
+        job = place.start("cat /proc/self/oom_score_adj >up; read line <down", cgroup=place.cgroup())
         assert read().decode() == before
         may = subprocess.run(["sh", "-c", "echo -900 >/proc/self/oom_score_adj"], stderr=subprocess.DEVNULL)
         ours = "-900\n" if may.returncode == 0 else before  # some containers may not

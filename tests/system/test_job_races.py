@@ -317,9 +317,10 @@ def test_what_starts_after_a_request_that_did_not_wait_ends(jobs):
 
 
 def test_what_had_to_be_killed_starts_anew_and_lives(jobs, alice):
+    up = jobs.up(alice)
     number = jobs.submit(alice, "[ $DIBS_RESTART_COUNT = 0 ] || exit 0; trap '' TERM; echo >up; "
                                 "while :; do sleep 1000; done", grace_us=0)
-    jobs.up(alice).line()
+    up.line()
     jobs.control(alice, "requeue", number)
     lease = jobs.wait_one(number)
     assert (lease["end"], lease["job"]["exit_status"]) == ("exited", 0), str(lease)

@@ -312,8 +312,9 @@ def test_a_limit_ends_it_by_term(jobs, alice):
 
 
 def test_grace_and_then_kill(jobs, alice):
+    up = jobs.up(alice)
     number = jobs.submit(alice, DEAF, duration_us=SECOND, grace_us=2 * SECOND)
-    jobs.up(alice).line()
+    up.line()
     lease = jobs.wait_one(number)
     assert ended(lease) == ("ended", "limit", None, 9)
     assert 3 * SECOND <= lease["ended"] - lease["since"] < 8 * SECOND

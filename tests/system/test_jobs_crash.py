@@ -429,8 +429,8 @@ def test_what_a_boot_does_to_jobs(new_jobs, reboot, alice):
     requeued = jobs.submit(alice, script, on_limit="requeue", duration_us=3600 * SECOND)
     for _ in range(3):
         up.line()
-    done = jobs.submit(alice, ": <gate; exit 9")
     gate = jobs.fifo(alice, "gate")
+    done = jobs.submit(alice, ": <gate; exit 9")
     queued = jobs.submit(alice, ran + "exit 4", count=8)
     at_work = {number: pid for number, _, pid, _ in supervisors(jobs)}
     jobs.daemon.kill()

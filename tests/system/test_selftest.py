@@ -35,10 +35,10 @@ def nothing_left():
 
 
 @pytest.fixture
-def selftest(programs, tmp_path):
+def selftest(programs):
     """selftest(argument..., user=..., code=...) runs it, with no dibsd of this machine unless socket says where."""
 
-    def run(*arguments, code=0, dibs=programs["dibs"], socket=tmp_path / "none", **options):
+    def run(*arguments, code=0, dibs=programs["dibs"], socket="/nonexistent", **options):
         done = subprocess.run([dibs, "selftest", "--socket", socket, *map(str, arguments)], stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=PATIENCE, cwd="/", **options)
         assert done.returncode == code, done
