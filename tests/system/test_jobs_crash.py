@@ -25,7 +25,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from harness import DEADLINE, Daemon, come_up, install_programs, is_sanitized, preload, uid_of, wait_exit
+from harness import DEADLINE, Daemon, come_up, install_programs, is_sanitized, preload, read_line, uid_of, wait_exit
 from jobs import QUICK, SECOND, Jobs
 
 JOBS = int(os.environ.get("DIBS_TEST_JOBS", "600" if is_sanitized() else "2000"))
@@ -282,6 +282,7 @@ def stall(programs, directory):
                                 f": <{directory}/stall; fi\nexec {real}\n")
     programs["exec"].chmod(0o755)
     os.mkfifo(directory / "stall")
+    os.mkfifo(directory / "stalled")
 
 
 @pytest.mark.parametrize("cgroups", [True, False])
@@ -296,11 +297,8 @@ def test_a_supervisor_that_comes_too_late_starts_nothing(own_programs, base_dire
     try:
         daemon.start()
         number = jobs.submit(alice, "echo $DIBS_RESTART_COUNT >>ran; exit 1", retries=1)
-        end = time.monotonic() + DEADLINE
-        while not (directory / "stalled").exists() or not (directory / "stalled").read_text().endswith("\n"):
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        late = os.pidfd_open(int((directory / "stalled").read_text()))
+        with open(directory / "stalled", "r+b", buffering=0) as stalled:
+            late = os.pidfd_open(int(read_line(stalled)))
         daemon.kill()
         os.rename(directory / "stall", directory / "stall.late")
         daemon.start()
