@@ -174,6 +174,7 @@ def test_who_is_about_to_write_has_it(site, alice, bob):
     with acting_as(alice):
         file = open(site.directory / "gpu_0.json", "w")
     with file:
+        os.utime(file.fileno(), (1, 1))  # it takes its time: that it is open counts, not that it is new
         assert site.hold(bob, gpus=["0"])["error"] == "org.dibs.NotFree"
         json.dump({"user": alice, "uid": 0, "time": 1, "owner": old.process.pid}, file)
     lease = site.daemon.wait_leases(1, with_process=old.process.pid)[0]
